@@ -1,0 +1,319 @@
+/**
+ * A batch: the rows of one telemetry table as typed arrays, in the very layout of ClickHouse's
+ * Native format, so that sealing a batch copies memory and converts nothing.
+ *
+ * A row is written in place: `claim()` gives its index, the decoder writes the cells that differ
+ * from zero, `commit()` keeps it. What was claimed and not committed is wiped by the next `claim()`.
+ */
+import type { Column, ColumnType, Table } from './table.ts'
+
+/** Cells of 1, 2 or 4 bytes: `values[row] = x`. */
+export interface NumberCells {
+  readonly values: Uint8Array | Uint16Array | Uint32Array
+}
+
+/** Cells of 8 bytes, written without BigInt: little-endian words at `2 * row` and `2 * row + 1`. */
+export interface WideCells {
+  readonly words: Uint32Array
+  /** Writes a number up to 2^53 − 1 (not negative). */
+  set(row: number, value: number): void
+}
+
+/** Cells of 16 bytes in network order at `16 * row`. */
+export interface AddressCells {
+  readonly bytes: Uint8Array
+  /** Copies 16 bytes. */
+  setV6(row: number, from: Uint8Array, offset: number): void
+  /** Copies 4 bytes into the mapped form ::ffff:a.b.c.d. */
+  setV4(row: number, from: Uint8Array, offset: number): void
+}
+
+/** Strings, at most one per row; rows that write none hold the empty string. */
+export interface TextCells {
+  setText(row: number, text: string): void
+  setBytes(row: number, from: Uint8Array, start: number, end: number): void
+}
+
+type CellsOf<T extends ColumnType> = T extends 'UInt8'
+  ? { readonly values: Uint8Array }
+  : T extends 'UInt16'
+    ? { readonly values: Uint16Array }
+    : T extends 'UInt32' | 'DateTime'
+      ? { readonly values: Uint32Array }
+      : T extends 'UInt64' | 'DateTime64(3)'
+        ? WideCells
+        : T extends 'IPv6'
+          ? AddressCells
+          : TextCells
+
+export type CellsByName<T extends Table> = {
+  readonly [C in T['columns'][number] as C['name']]: CellsOf<C['type']>
+}
+
+/** What a batch can do with a column without knowing its type. */
+interface Storage {
+  wipe(from: number, to: number): void
+  /** The Native bytes of the first `rows` rows. */
+  native(rows: number): Uint8Array
+  /** Bytes in use, for the bound. */
+  size(rows: number): number
+}
+
+export interface Batch<T extends Table = Table> {
+  readonly table: T
+  readonly cells: CellsByName<T>
+  readonly capacity: number
+  /** Committed rows. */
+  readonly rows: number
+  /** Index of the row to write. When the batch is full, `onFull` is called first and must empty it. */
+  claim(): number
+  commit(): void
+  /** Bytes of the committed rows. */
+  size(): number
+  /** The column's Native bytes, for the encoder. Valid until the next write. */
+  native(column: number): Uint8Array
+  /** Forgets all rows and wipes their cells. */
+  clear(): void
+}
+
+/**
+ * @param capacity rows
+ * @param onFull called by `claim` when the batch is full; has to seal it and call `clear`
+ * @param maxBytes counts as full beyond this size, because strings have no fixed width
+ */
+export function createBatch<const T extends Table>(
+  table: T,
+  capacity: number,
+  onFull: (batch: Batch<T>) => void,
+  maxBytes = 64 * 1024 * 1024,
+): Batch<T> {
+  const storages: Storage[] = []
+  const texts: TextStorage[] = []
+  const cells: Record<string, unknown> = {}
+  for (const column of table.columns as readonly Column[]) {
+    const storage = createStorage(column.type, capacity)
+    storages.push(storage)
+    if (storage instanceof TextStorage) texts.push(storage)
+    cells[column.name] = storage
+  }
+  let rows = 0
+  let claimed = false
+
+  const batch: Batch<T> = {
+    table,
+    cells: cells as CellsByName<T>,
+    capacity,
+    get rows() {
+      return rows
+    },
+    claim() {
+      if (claimed) for (const storage of storages) storage.wipe(rows, rows + 1)
+      if (rows === capacity || textBytes() > maxBytes) {
+        onFull(batch)
+        if (rows !== 0) throw new Error(`the ${table.kind} batch was full and nobody emptied it`)
+      }
+      claimed = true
+      return rows
+    },
+    commit() {
+      claimed = false
+      rows++
+    },
+    size() {
+      let sum = 0
+      for (const storage of storages) sum += storage.size(rows)
+      return sum
+    },
+    native(column) {
+      return storages[column]!.native(rows)
+    },
+    clear() {
+      for (const storage of storages) storage.wipe(0, Math.min(rows + 1, capacity))
+      rows = 0
+      claimed = false
+    },
+  }
+  function textBytes(): number {
+    let sum = 0
+    for (const text of texts) sum += text.used
+    return sum
+  }
+  return batch
+}
+
+function createStorage(type: ColumnType, capacity: number): Storage {
+  switch (type) {
+    case 'UInt8':
+      return new NumberStorage(new Uint8Array(capacity))
+    case 'UInt16':
+      return new NumberStorage(new Uint16Array(capacity))
+    case 'UInt32':
+    case 'DateTime':
+      return new NumberStorage(new Uint32Array(capacity))
+    case 'UInt64':
+    case 'DateTime64(3)':
+      return new WideStorage(capacity)
+    case 'IPv6':
+      return new AddressStorage(capacity)
+    case 'String':
+      return new TextStorage(capacity)
+  }
+}
+
+class NumberStorage implements Storage, NumberCells {
+  readonly values: Uint8Array | Uint16Array | Uint32Array
+  constructor(values: Uint8Array | Uint16Array | Uint32Array) {
+    this.values = values
+  }
+  wipe(from: number, to: number) {
+    this.values.fill(0, from, to)
+  }
+  size(rows: number) {
+    return rows * this.values.BYTES_PER_ELEMENT
+  }
+  native(rows: number) {
+    return new Uint8Array(this.values.buffer, 0, this.size(rows))
+  }
+}
+
+class WideStorage implements Storage, WideCells {
+  readonly words: Uint32Array
+  constructor(capacity: number) {
+    this.words = new Uint32Array(2 * capacity)
+  }
+  set(row: number, value: number) {
+    this.words[2 * row] = value >>> 0
+    this.words[2 * row + 1] = value / 0x1_0000_0000
+  }
+  wipe(from: number, to: number) {
+    this.words.fill(0, 2 * from, 2 * to)
+  }
+  size(rows: number) {
+    return 8 * rows
+  }
+  native(rows: number) {
+    return new Uint8Array(this.words.buffer, 0, 8 * rows)
+  }
+}
+
+class AddressStorage implements Storage, AddressCells {
+  readonly bytes: Uint8Array
+  constructor(capacity: number) {
+    this.bytes = new Uint8Array(16 * capacity)
+  }
+  setV6(row: number, from: Uint8Array, offset: number) {
+    const { bytes } = this
+    const at = 16 * row
+    for (let i = 0; i < 16; i++) bytes[at + i] = from[offset + i]!
+  }
+  setV4(row: number, from: Uint8Array, offset: number) {
+    const { bytes } = this
+    const at = 16 * row
+    bytes[at + 10] = 0xff
+    bytes[at + 11] = 0xff
+    bytes[at + 12] = from[offset]!
+    bytes[at + 13] = from[offset + 1]!
+    bytes[at + 14] = from[offset + 2]!
+    bytes[at + 15] = from[offset + 3]!
+  }
+  wipe(from: number, to: number) {
+    this.bytes.fill(0, 16 * from, 16 * to)
+  }
+  size(rows: number) {
+    return 16 * rows
+  }
+  native(rows: number) {
+    return this.bytes.subarray(0, 16 * rows)
+  }
+}
+
+const encoder = new TextEncoder()
+
+/** Native strings back to back: varint length, bytes. Rows skipped in between are empty strings. */
+class TextStorage implements Storage, TextCells {
+  #arena = new Uint8Array(64 * 1024)
+  /** Where each row's cell begins, so that an uncommitted cell can be taken back. */
+  readonly #begins: Uint32Array
+  /** Rows whose cell is in the arena. */
+  #filled = 0
+  used = 0
+
+  constructor(capacity: number) {
+    this.#begins = new Uint32Array(capacity + 1)
+  }
+
+  setText(row: number, text: string) {
+    // A UTF-16 unit takes at most 3 bytes of UTF-8.
+    this.#advance(row, 3 * text.length)
+    const lengthAt = this.used
+    const width = varintWidth(3 * text.length)
+    const { written } = encoder.encodeInto(text, this.#arena.subarray(lengthAt + width))
+    this.#putLength(lengthAt, width, written)
+    this.used = lengthAt + width + written
+    this.#filled = row + 1
+    this.#begins[row + 1] = this.used
+  }
+
+  setBytes(row: number, from: Uint8Array, start: number, end: number) {
+    const length = end - start
+    this.#advance(row, length)
+    const width = varintWidth(length)
+    this.#putLength(this.used, width, length)
+    this.#arena.set(from.subarray(start, end), this.used + width)
+    this.used += width + length
+    this.#filled = row + 1
+    this.#begins[row + 1] = this.used
+  }
+
+  wipe(from: number) {
+    if (from >= this.#filled) return
+    this.#filled = from
+    this.used = this.#begins[from]!
+  }
+
+  size(rows: number) {
+    return this.#filled >= rows ? this.#begins[rows]! : this.used + rows - this.#filled
+  }
+
+  native(rows: number) {
+    if (this.#filled < rows) this.#advance(rows, 0)
+    return this.#arena.subarray(0, this.#begins[rows])
+  }
+
+  /** Pads to `row` with empty strings, takes back what the row held, and makes room. */
+  #advance(row: number, length: number) {
+    this.wipe(row)
+    this.#reserve(row - this.#filled + length + 5)
+    while (this.#filled < row) {
+      this.#arena[this.used++] = 0
+      this.#begins[++this.#filled] = this.used
+    }
+  }
+
+  #reserve(more: number) {
+    if (this.used + more <= this.#arena.length) return
+    let length = 2 * this.#arena.length
+    while (length < this.used + more) length *= 2
+    const grown = new Uint8Array(length)
+    grown.set(this.#arena.subarray(0, this.used))
+    this.#arena = grown
+  }
+
+  /** A varint of exactly `width` bytes; a longer form than needed is valid. */
+  #putLength(at: number, width: number, length: number) {
+    for (let i = 0; i < width - 1; i++) {
+      this.#arena[at + i] = (length & 0x7f) | 0x80
+      length >>>= 7
+    }
+    this.#arena[at + width - 1] = length
+  }
+}
+
+function varintWidth(value: number): number {
+  let width = 1
+  while (value > 0x7f) {
+    value >>>= 7
+    width++
+  }
+  return width
+}

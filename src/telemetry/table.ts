@@ -1,0 +1,60 @@
+/**
+ * What a telemetry table is: the one description from which the engine's DDL, the column batch,
+ * the Native segment and the API's dimensions are all derived. Add a column to the table's own
+ * file (flow.ts, syslog.ts, trap.ts) and every one of them has it.
+ */
+
+/** The types that travel in a segment: names and layouts are those of ClickHouse's Native format. */
+export type ColumnType =
+  | 'UInt8'
+  | 'UInt16'
+  | 'UInt32'
+  | 'UInt64'
+  /** Seconds since 1970, 4 bytes. */
+  | 'DateTime'
+  /** Milliseconds since 1970, 8 bytes. */
+  | 'DateTime64(3)'
+  /** 16 bytes in network order; an IPv4 address is ::ffff:a.b.c.d (RFC 4291 §2.5.5.2). */
+  | 'IPv6'
+  /** Any bytes, prefixed by their length as a varint. */
+  | 'String'
+
+/** How the API and the console offer a column as something to group and filter by. */
+export interface Dimension {
+  /** The name in API, permalink and filter: `src.addr`. */
+  name: string
+  /** What a person reads above a table: `Source address`. */
+  label: string
+}
+
+export interface Column {
+  name: string
+  type: ColumnType
+  /** What the engine stores where it differs from what travels: `LowCardinality(String)`. */
+  stored?: string
+  /** The compression codec in the engine: `T64, ZSTD(1)`. */
+  codec?: string
+  dimension?: Dimension
+  /** One line for the reference page: what it holds, in which unit. */
+  doc: string
+}
+
+export interface Table {
+  /** The kind of telemetry, which is also the table's name in the engine. */
+  kind: Kind
+  columns: readonly Column[]
+  /** Sort key, coarse time first, so that a question about one exporter reads little. */
+  orderBy: readonly string[]
+  partitionBy: string
+  /** Days that raw rows are kept unless the settings say otherwise. */
+  keepDays: number
+  doc: string
+}
+
+export const kinds = ['flow', 'syslog', 'trap'] as const
+export type Kind = (typeof kinds)[number]
+
+/** Ties literal column names to the table's type, so that a batch is typed by its table. */
+export function defineTable<const T extends Table>(table: T): T {
+  return table
+}
