@@ -1,0 +1,98 @@
+import { z } from 'zod'
+import { endpoint, moment, roles } from './endpoint.ts'
+
+export const session = z.object({
+  user: z.string(),
+  role: z.enum(roles),
+  /** True until the first password was changed; nothing else is allowed before. */
+  mustChangePassword: z.boolean(),
+  expires: moment.nullable(),
+})
+
+export const newPassword = z
+  .string()
+  .min(12, 'at least 12 characters')
+  .max(256, 'at most 256 characters')
+
+export const token = z.object({
+  id: z.uuid(),
+  name: z.string(),
+  role: z.enum(roles),
+  createdBy: z.string(),
+  created: moment,
+  expires: moment.nullable(),
+})
+
+export const sessionEndpoints = {
+  logIn: endpoint({
+    method: 'POST',
+    path: '/session',
+    summary: 'Log in; sets the session cookie',
+    tag: 'session',
+    role: 'anyone',
+    write: false,
+    body: z.object({ user: z.string().min(1).max(100), password: z.string().min(1).max(256) }),
+    response: session,
+  }),
+  getSession: endpoint({
+    method: 'GET',
+    path: '/session',
+    summary: 'Who is logged in',
+    tag: 'session',
+    role: 'viewer',
+    write: false,
+    response: session,
+  }),
+  logOut: endpoint({
+    method: 'DELETE',
+    path: '/session',
+    summary: 'Log out',
+    tag: 'session',
+    role: 'anyone',
+    write: false,
+    response: z.object({}),
+  }),
+  changePassword: endpoint({
+    method: 'POST',
+    path: '/session/password',
+    summary: 'Change the own password',
+    tag: 'session',
+    role: 'viewer',
+    write: true,
+    body: z.object({ current: z.string().min(1).max(256), next: newPassword }),
+    response: session,
+  }),
+  listTokens: endpoint({
+    method: 'GET',
+    path: '/tokens',
+    summary: 'API tokens (never their secret)',
+    tag: 'session',
+    role: 'administrator',
+    write: false,
+    response: z.object({ tokens: z.array(token) }),
+  }),
+  createToken: endpoint({
+    method: 'POST',
+    path: '/tokens',
+    summary: 'Make an API token; the secret is shown this once',
+    tag: 'session',
+    role: 'administrator',
+    write: true,
+    body: z.object({
+      name: z.string().min(1).max(100),
+      role: z.enum(roles),
+      expires: moment.nullable().default(null),
+    }),
+    response: z.object({ token, secret: z.string() }),
+  }),
+  deleteToken: endpoint({
+    method: 'DELETE',
+    path: '/tokens/:id',
+    summary: 'Revoke an API token',
+    tag: 'session',
+    role: 'administrator',
+    write: true,
+    params: z.object({ id: z.uuid() }),
+    response: z.object({}),
+  }),
+}

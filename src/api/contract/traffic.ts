@@ -1,0 +1,85 @@
+import { z } from 'zod'
+import { flowTable } from '../../telemetry/flow.ts'
+import type { Column, Dimension } from '../../telemetry/table.ts'
+import { endpoint, moment, timeRange } from './endpoint.ts'
+
+/** What traffic can be grouped and filtered by: the columns of the flow table that have a dimension. */
+export const trafficDimensions: readonly Dimension[] = (flowTable.columns as readonly Column[])
+  .map(column => column.dimension)
+  .filter(dimension => dimension !== undefined)
+
+export const trafficDimension = z.enum(
+  trafficDimensions.map(dimension => dimension.name) as [string, ...string[]],
+)
+
+/** Counters are scaled by each record's sampling rate. */
+export const trafficMetric = z.enum(['bits', 'packets', 'flows'])
+
+/** `dimension=value`, repeated; all must hold. */
+const where = z
+  .union([z.string(), z.array(z.string())])
+  .optional()
+  .transform(value => (value === undefined ? [] : Array.isArray(value) ? value : [value]))
+  .describe('Conditions `dimension=value`, for example `src.addr=10.0.0.1`; all must hold')
+
+export const trafficEndpoints = {
+  getTrafficSeries: endpoint({
+    method: 'GET',
+    path: '/traffic/series',
+    summary: 'Traffic over time, the largest groups apart and the rest together',
+    tag: 'traffic',
+    role: 'viewer',
+    write: false,
+    query: z.object({
+      ...timeRange,
+      metric: trafficMetric.default('bits'),
+      by: trafficDimension.optional(),
+      groups: z.coerce.number().int().min(1).max(50).default(8),
+      where,
+    }),
+    response: z.object({
+      from: moment,
+      to: moment,
+      /** Seconds of a bucket. Bits and packets are per second, flows per bucket. */
+      step: z.number().int(),
+      /** Begin of each bucket. */
+      times: z.array(moment),
+      series: z.array(z.object({ key: z.string(), values: z.array(z.number()) })),
+      /** Which table answered, and what it read. */
+      source: z.object({ table: z.string(), rowsRead: z.number(), elapsedMs: z.number() }),
+    }),
+  }),
+  getTrafficTop: endpoint({
+    method: 'GET',
+    path: '/traffic/top',
+    summary: 'The largest groups by one or more dimensions',
+    tag: 'traffic',
+    role: 'viewer',
+    write: false,
+    query: z.object({
+      ...timeRange,
+      by: z
+        .string()
+        .describe('Dimensions separated by commas, for example `src.addr,dst.addr`')
+        .transform(text => text.split(','))
+        .pipe(z.array(trafficDimension).min(1).max(4)),
+      metric: trafficMetric.default('bits'),
+      limit: z.coerce.number().int().min(1).max(10_000).default(10),
+      where,
+    }),
+    response: z.object({
+      from: moment,
+      to: moment,
+      rows: z.array(
+        z.object({
+          keys: z.array(z.string()),
+          bytes: z.number(),
+          packets: z.number(),
+          flows: z.number(),
+        }),
+      ),
+      total: z.object({ bytes: z.number(), packets: z.number(), flows: z.number() }),
+      source: z.object({ table: z.string(), rowsRead: z.number(), elapsedMs: z.number() }),
+    }),
+  }),
+}
