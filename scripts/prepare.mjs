@@ -1,0 +1,77 @@
+/**
+ * Makes a checkout ready to run, on any Node ≥ 20 and with nothing installed: the packages by the
+ * lock file, then the console. Says what it does while it does it, on standard error.
+ * Everything is skipped that is already there, so that later starts work offline and at once.
+ */
+import { spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+export const root = dirname(dirname(fileURLToPath(import.meta.url)))
+/** The Node that everything of ours runs on, pinned by the npm package `node`. */
+export const node = join(root, 'node_modules', '.bin', 'node')
+
+export async function prepare({ console: needsConsole = true } = {}) {
+  const [major] = process.versions.node.split('.')
+  if (Number(major) < 20)
+    fail(`Keepwatch needs Node 20 or newer to begin; this is ${process.version}.`)
+  await step(['package-lock.json'], join('node_modules', '.keepwatch-installed'), () =>
+    run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], 'Installing packages'),
+  )
+  if (!needsConsole) return
+  await step(
+    ['web/index.html', 'web/vite.config.ts', 'web/src', 'src/api/contract', 'src/telemetry'],
+    join('web', 'dist', '.keepwatch-built'),
+    () =>
+      run(
+        node,
+        [join('node_modules', 'vite', 'bin', 'vite.js'), 'build', 'web', '--logLevel', 'warn'],
+        'Building the console',
+      ),
+  )
+}
+
+/** Does the work unless the stamp says that it was done for these very inputs. */
+async function step(inputs, stamp, work) {
+  const hash = createHash('sha256')
+  for (const input of inputs) addTo(hash, join(root, input))
+  const wanted = hash.digest('hex')
+  const stampFile = join(root, stamp)
+  if (existsSync(stampFile) && readFileSync(stampFile, 'utf8') === wanted) return
+  await work()
+  mkdirSync(dirname(stampFile), { recursive: true })
+  writeFileSync(stampFile, wanted)
+}
+
+function addTo(hash, path) {
+  if (!existsSync(path)) return
+  if (statSync(path).isDirectory()) {
+    for (const name of readdirSync(path).sort()) addTo(hash, join(path, name))
+  } else if (!/\.test\.tsx?$/.test(path)) {
+    hash.update(path.slice(root.length)).update(readFileSync(path))
+  }
+}
+
+function run(command, args, what) {
+  const began = Date.now()
+  process.stderr.write(`${what} …\n`)
+  const seconds = () => Math.round((Date.now() - began) / 1000)
+  const progress = setInterval(() => process.stderr.write(`${what} … ${seconds()} s\n`), 10_000)
+  return new Promise(resolve => {
+    const child = spawn(command, args, { cwd: root, stdio: ['ignore', 2, 2] })
+    child.on('error', error => fail(`${what}: ${error.message}`))
+    child.on('exit', code => {
+      clearInterval(progress)
+      if (code !== 0) fail(`${what} failed (exit code ${code}); what it said is above.`)
+      process.stderr.write(`${what}: done in ${seconds()} s\n`)
+      resolve()
+    })
+  })
+}
+
+function fail(message) {
+  process.stderr.write(`${message}\n`)
+  process.exit(1)
+}

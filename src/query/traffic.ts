@@ -1,0 +1,153 @@
+/** Questions about flows as SQL. Counters are scaled by each record's sampling rate. */
+import { flowTable } from '../telemetry/flow.ts'
+import type { Column } from '../telemetry/table.ts'
+import { addressText, type Range, type Sql } from './question.ts'
+
+export type TrafficMetric = 'bits' | 'packets' | 'flows'
+
+/** A condition or dimension that the flow table does not have, or a value that does not fit it. */
+export class QuestionError extends Error {
+  override name = 'QuestionError'
+}
+
+const sums: Record<TrafficMetric, string> = {
+  bits: 'sum(bytes * sampling) * 8',
+  packets: 'sum(packets * sampling)',
+  flows: 'count()',
+}
+
+/** The key of the groups that are not among the largest. */
+export const restKey = ''
+
+/**
+ * The largest groups by up to four dimensions: rows `{keys: string[], bytes, packets, flows}`.
+ * @throws QuestionError
+ */
+export function trafficTop(question: {
+  range: Range
+  by: readonly string[]
+  metric: TrafficMetric
+  limit: number
+  where: readonly string[]
+}): Sql {
+  const columns = question.by.map(dimensionColumn)
+  const condition = conditionsOf(question.range, question.where)
+  return {
+    text: `
+      SELECT [${columns.map(textOf).join(', ')}] AS keys,
+        sum(bytes * sampling) AS bytes, sum(packets * sampling) AS packets, count() AS flows
+      FROM flow
+      WHERE ${condition.text}
+      GROUP BY ${columns.map(column => column.name).join(', ')}
+      ORDER BY ${orderOf(question.metric)} DESC, keys
+      LIMIT {limit:UInt32}`,
+    params: { ...condition.params, limit: question.limit },
+  }
+}
+
+/** All of it together: one row `{bytes, packets, flows}`. @throws QuestionError */
+export function trafficTotal(question: { range: Range; where: readonly string[] }): Sql {
+  const condition = conditionsOf(question.range, question.where)
+  return {
+    text: `
+      SELECT sum(bytes * sampling) AS bytes, sum(packets * sampling) AS packets, count() AS flows
+      FROM flow
+      WHERE ${condition.text}`,
+    params: condition.params,
+  }
+}
+
+/**
+ * Traffic by bucket: rows `{bucket (s), key, value}`; bits and packets per second, flows per bucket.
+ * With `by`, the largest `groups` have their own key and the rest has `restKey`.
+ * @throws QuestionError
+ */
+export function trafficSeries(question: {
+  range: Range
+  step: number
+  metric: TrafficMetric
+  by?: string | undefined
+  groups: number
+  where: readonly string[]
+}): Sql {
+  const condition = conditionsOf(question.range, question.where)
+  const sum = sums[question.metric]
+  const value = question.metric === 'flows' ? sum : `${sum} / {step:UInt32}`
+  const bucket = 'toUInt32(toStartOfInterval(time, toIntervalSecond({step:UInt32})))'
+  const params = { ...condition.params, step: question.step }
+  if (question.by === undefined) {
+    return {
+      text: `
+      SELECT ${bucket} AS bucket, '${restKey}' AS key, ${value} AS value
+      FROM flow
+      WHERE ${condition.text}
+      GROUP BY bucket
+      ORDER BY bucket`,
+      params,
+    }
+  }
+  const column = dimensionColumn(question.by)
+  return {
+    text: `
+      WITH largest AS (
+        SELECT ${column.name}
+        FROM flow
+        WHERE ${condition.text}
+        GROUP BY ${column.name}
+        ORDER BY ${sum} DESC, ${column.name}
+        LIMIT {groups:UInt32}
+      )
+      SELECT ${bucket} AS bucket,
+        if(${column.name} IN largest, ${textOf(column)}, '${restKey}') AS key,
+        ${value} AS value
+      FROM flow
+      WHERE ${condition.text}
+      GROUP BY bucket, key
+      ORDER BY bucket`,
+    params: { ...params, groups: question.groups },
+  }
+}
+
+const columnsByDimension = new Map<string, Column>(
+  (flowTable.columns as readonly Column[]).flatMap(column =>
+    column.dimension ? [[column.dimension.name, column] as const] : [],
+  ),
+)
+
+function dimensionColumn(name: string): Column {
+  const column = columnsByDimension.get(name)
+  if (column) return column
+  const known = [...columnsByDimension.keys()].join(', ')
+  throw new QuestionError(`"${name}" is not a dimension of traffic; there are ${known}`)
+}
+
+function conditionsOf(range: Range, where: readonly string[]): Sql {
+  const parts = ['time >= {from:DateTime}', 'time < {to:DateTime}', 'traffic = 1']
+  const params: Record<string, unknown> = {
+    from: Math.floor(range.from / 1000),
+    to: Math.ceil(range.to / 1000),
+  }
+  for (const [index, condition] of where.entries()) {
+    const split = condition.indexOf('=')
+    if (split < 1) throw new QuestionError(`"${condition}" is not of the form dimension=value`)
+    const column = dimensionColumn(condition.slice(0, split))
+    const value = condition.slice(split + 1)
+    if (column.type === 'IPv6') {
+      parts.push(`${column.name} = toIPv6({where${index}:String})`)
+      if (!/^[0-9a-f.:]+$/i.test(value)) throw new QuestionError(`"${value}" is not an address`)
+    } else {
+      parts.push(`${column.name} = {where${index}:UInt64}`)
+      if (!/^\d{1,10}$/.test(value)) throw new QuestionError(`"${value}" is not a number`)
+    }
+    params[`where${index}`] = value
+  }
+  return { text: parts.join(' AND '), params }
+}
+
+function textOf(column: Column): string {
+  return column.type === 'IPv6' ? addressText(column.name) : `toString(${column.name})`
+}
+
+function orderOf(metric: TrafficMetric): string {
+  return metric === 'bits' ? 'bytes' : metric
+}
