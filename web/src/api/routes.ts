@@ -1,0 +1,71 @@
+import type { EndpointName, Endpoints } from '../../../src/api/contract/index.ts'
+
+type Routes = {
+  [N in EndpointName]: readonly [
+    method: Endpoints[N]['method'],
+    path: Endpoints[N]['path'],
+    write: Endpoints[N]['write'],
+  ]
+}
+
+/**
+ * Method, path and whether it changes state, by operation. The types of the contract check every
+ * literal and that none is missing, so that the console carries the contract without its schemas.
+ */
+export const routes: Routes = {
+  logIn: ['POST', '/session', false],
+  getSession: ['GET', '/session', false],
+  logOut: ['DELETE', '/session', false],
+  changePassword: ['POST', '/session/password', true],
+  listTokens: ['GET', '/tokens', false],
+  createToken: ['POST', '/tokens', true],
+  deleteToken: ['DELETE', '/tokens/:id', true],
+  getPair: ['GET', '/pair', false],
+  listRoleChanges: ['GET', '/pair/history', false],
+  switchOver: ['POST', '/pair/switchover', true],
+  getTrafficSeries: ['GET', '/traffic/series', false],
+  getTrafficTop: ['GET', '/traffic/top', false],
+  listLogs: ['GET', '/logs', false],
+  tailLogs: ['GET', '/logs/tail', false],
+  getLogHistogram: ['GET', '/logs/histogram', false],
+  listTraps: ['GET', '/traps', false],
+  listDevices: ['GET', '/devices', false],
+  getDevice: ['GET', '/devices/:id', false],
+  createDevice: ['POST', '/devices', true],
+  updateDevice: ['PATCH', '/devices/:id', true],
+  deleteDevice: ['DELETE', '/devices/:id', true],
+  backUpDevice: ['POST', '/devices/:id/backups', true],
+  listVersions: ['GET', '/versions', false],
+  getVersion: ['GET', '/versions/:id', false],
+  getDiff: ['GET', '/versions/:id/diff', false],
+  listJobs: ['GET', '/jobs', false],
+  listDrivers: ['GET', '/drivers', false],
+  listCredentials: ['GET', '/credentials', false],
+  createCredential: ['POST', '/credentials', true],
+  deleteCredential: ['DELETE', '/credentials/:id', true],
+  listAlarms: ['GET', '/alarms', false],
+  acknowledgeAlarm: ['POST', '/alarms/:id/acknowledge', true],
+  listAudit: ['GET', '/audit', false],
+  listCollectors: ['GET', '/collectors', false],
+}
+
+const basePath = '/api/v1'
+
+/** The address of an operation: path parameters filled in, `undefined` query values left out. */
+export function addressOf(
+  base: string,
+  name: EndpointName,
+  args: { params?: unknown; query?: unknown },
+): string {
+  const params = (args.params ?? {}) as Record<string, unknown>
+  const path = routes[name][1].replace(/:(\w+)/g, (_, key: string) =>
+    encodeURIComponent(String(params[key])),
+  )
+  const search = new URLSearchParams()
+  for (const [key, value] of Object.entries(args.query ?? {})) {
+    if (value === undefined || value === null || value === '') continue
+    for (const one of Array.isArray(value) ? value : [value]) search.append(key, String(one))
+  }
+  const question = search.toString()
+  return `${base}${basePath}${path}${question === '' ? '' : `?${question}`}`
+}
