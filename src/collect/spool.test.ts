@@ -1,0 +1,228 @@
+import {
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { systemClock } from '../lib/clock.ts'
+import { createLog } from '../lib/log.ts'
+import { createMetrics } from '../lib/metrics.ts'
+import type { Kind } from '../telemetry/table.ts'
+import { createSpool, type Spool } from './spool.ts'
+import { SpoolError } from './spool-folder.ts'
+
+let dir: string
+const open: Spool[] = []
+const servers = ['a', 'b']
+
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'keepwatch-spool-'))
+})
+afterEach(async () => {
+  for (const spool of open.splice(0)) await spool.stop()
+  rmSync(dir, { recursive: true, force: true })
+})
+
+async function start(
+  config: { quotaBytes?: number; servers?: string[] } = {},
+  write?: (file: string, chunks: Uint8Array[]) => Promise<void>,
+) {
+  const deps = {
+    log: createLog({ level: 'silent', part: 'test' }),
+    metrics: createMetrics({}),
+    clock: systemClock,
+  }
+  const spool = createSpool(write === undefined ? deps : { ...deps, write }, {
+    dir,
+    quotaBytes: 1_000_000,
+    servers,
+    ...config,
+  })
+  await spool.start()
+  open.push(spool)
+  return spool
+}
+
+let tick = 1_700_000_000_000
+const seal = (spool: Spool, kind: Kind = 'flow', body = 'body') => {
+  tick++
+  return spool.append(kind, {
+    rows: 1,
+    nativeBytes: 4,
+    firstMs: tick,
+    lastMs: tick,
+    body: Buffer.from(body),
+  })
+}
+const files = (kind: Kind) => readdirSync(join(dir, kind))
+const stopped = async (spool: Spool) => {
+  await spool.stop()
+  open.splice(open.indexOf(spool), 1)
+}
+
+describe('the spool', () => {
+  test('gives sequences per kind from 0 that go on after a restart', async () => {
+    const first = await start()
+    expect([await seal(first), await seal(first), await seal(first, 'trap')]).toEqual([0, 1, 0])
+    const { collector } = first
+    await stopped(first)
+    const second = await start()
+    expect(second.collector).toBe(collector)
+    expect([await seal(second), await seal(second, 'syslog')]).toEqual([2, 0])
+  })
+
+  test('removes a segment when every server has it, and keeps the newest for its sequence', async () => {
+    const spool = await start()
+    for (let i = 0; i < 3; i++) await seal(spool)
+    for (const sequence of [0, 1, 2]) spool.acknowledged('a', 'flow', sequence)
+    expect(spool.next('a', 'flow', -1)).toBeUndefined()
+    expect(spool.next('b', 'flow', 0)).toMatchObject({ sequence: 1 })
+    expect(spool.state()[0]).toMatchObject({ backlog: 3, lost: 0 })
+    for (const sequence of [0, 1, 2]) spool.acknowledged('b', 'flow', sequence)
+    expect(spool.state()[0]).toMatchObject({ backlog: 0, backlogBytes: 0 })
+    await stopped(spool)
+    expect(files('flow')).toEqual(['000000000002.seg'])
+    const again = await start()
+    expect(await seal(again)).toBe(3)
+    again.received('a', 'flow', [[0, 2]])
+    again.received('b', 'flow', [[0, 2]])
+    await stopped(again)
+    expect(files('flow')).toEqual(['000000000003.seg'])
+  })
+
+  test('takes the servers’ word for what they have, in ranges with holes', async () => {
+    const spool = await start()
+    for (let i = 0; i < 8; i++) await seal(spool)
+    const ranges = [
+      [0, 1],
+      [3, 3],
+      [6, 6],
+    ] as const
+    spool.received('a', 'flow', ranges)
+    const waiting: number[] = []
+    for (let after = -1; ; ) {
+      const segment = spool.next('a', 'flow', after)
+      if (segment === undefined) break
+      waiting.push(segment.sequence)
+      after = segment.sequence
+    }
+    expect(waiting).toEqual([2, 4, 5, 7])
+    expect([spool.waiting('a'), spool.waiting('b')]).toEqual([4, 8])
+  })
+
+  test('reads back what was sealed', async () => {
+    const spool = await start()
+    await seal(spool, 'syslog', 'hello')
+    const segment = await spool.read(spool.next('a', 'syslog', -1)!)
+    expect(segment!.body.toString()).toBe('hello')
+    expect(segment!.header).toMatchObject({ kind: 'syslog', sequence: 0, rows: 1 })
+  })
+
+  test('removes what a crash left half written and puts torn files aside', async () => {
+    const first = await start()
+    for (let i = 0; i < 3; i++) await seal(first)
+    await stopped(first)
+    writeFileSync(join(dir, 'flow', '000000000003.seg.tmp'), 'half')
+    truncateSync(join(dir, 'flow', '000000000002.seg'), 50)
+    const second = await start()
+    expect(second.problems.get('damaged')).toBe(1)
+    expect(files('flow')).toEqual(['000000000000.seg', '000000000001.seg'])
+    expect(readdirSync(join(dir, 'quarantine'))).toEqual(['flow-000000000002.seg'])
+    expect(await seal(second)).toBe(3)
+  })
+
+  test('finds a damaged body when it is read, puts it aside and counts it as lost', async () => {
+    const spool = await start()
+    await seal(spool)
+    await seal(spool)
+    const file = join(dir, 'flow', '000000000000.seg')
+    const bytes = readFileSync(file)
+    bytes[bytes.length - 1]! ^= 1
+    writeFileSync(file, bytes)
+    expect(await spool.read(spool.next('a', 'flow', -1)!)).toBeUndefined()
+    expect(spool.state()[0]).toMatchObject({ backlog: 1, lost: 1 })
+    expect(spool.next('b', 'flow', -1)).toMatchObject({ sequence: 1 })
+    expect(readdirSync(join(dir, 'quarantine'))).toEqual(['flow-000000000000.seg'])
+  })
+
+  test('gives up the oldest of any kind beyond the quota, and says so', async () => {
+    const spool = await start({ quotaBytes: 3 * 208 })
+    const body = 'x'.repeat(100)
+    await seal(spool, 'trap', body)
+    await seal(spool, 'flow', body)
+    await seal(spool, 'flow', body)
+    await seal(spool, 'trap', body)
+    await seal(spool, 'trap', body)
+    const lost = Object.fromEntries(spool.state().map(({ kind, lost }) => [kind, lost]))
+    expect(lost).toEqual({ flow: 1, syslog: 0, trap: 1 })
+    expect(spool.problems.get('quota')).toBe(2)
+    expect(spool.next('a', 'trap', -1)).toMatchObject({ sequence: 1 })
+    expect(spool.waiting('a')).toBe(3)
+  })
+
+  test('does not use a sequence up when the disk refuses', async () => {
+    let full = true
+    const spool = await start({}, async () => {
+      if (full) throw Object.assign(new Error('no space left on device'), { code: 'ENOSPC' })
+    })
+    await expect(seal(spool)).rejects.toThrow('no space')
+    full = false
+    expect(await seal(spool)).toBe(0)
+  })
+
+  test('keeps a copy of what a server refuses, and owes it to the other only', async () => {
+    const spool = await start()
+    await seal(spool)
+    await seal(spool)
+    await spool.refused('a', 'flow', 0)
+    expect(spool.problems.get('refused-by-server')).toBe(1)
+    expect([spool.waiting('a'), spool.waiting('b')]).toEqual([1, 2])
+    spool.acknowledged('b', 'flow', 0)
+    await stopped(spool)
+    expect(files('flow')).toEqual(['000000000001.seg'])
+    expect(readdirSync(join(dir, 'quarantine'))).toEqual(['flow-000000000000.seg'])
+  })
+
+  test('never uses a sequence twice, also when somebody emptied the folder', async () => {
+    const first = await start()
+    await seal(first)
+    await stopped(first)
+    rmSync(join(dir, 'flow'), { recursive: true })
+    const second = await start()
+    expect(second.collector).toBe(first.collector)
+    expect(await seal(second)).toBeGreaterThan(1_000_000)
+  })
+
+  test('goes on behind what a server already has, if an old copy was put back', async () => {
+    const spool = await start()
+    await seal(spool)
+    spool.received('a', 'flow', [[0, 41]])
+    expect(spool.problems.get('server-is-ahead')).toBe(1)
+    expect(await seal(spool)).toBe(42)
+  })
+
+  test('keeps its identity when only the file that names it is lost', async () => {
+    const first = await start()
+    await seal(first)
+    await stopped(first)
+    rmSync(join(dir, 'id'))
+    const second = await start()
+    expect(second.collector).toBe(first.collector)
+    expect(await seal(second)).toBe(1)
+  })
+
+  test.skipIf(process.platform !== 'linux')(
+    'refuses a second collector with the same identity',
+    async () => {
+      const first = await start()
+      await seal(first)
+      await expect(start()).rejects.toThrow(SpoolError)
+      expect(await seal(first)).toBe(1)
+    },
+  )
+})

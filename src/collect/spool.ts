@@ -1,0 +1,378 @@
+/**
+ * The spool: a folder of sealed segments that not every server has yet. A segment is removed when
+ * all servers have it, or when the quota forces the oldest out, which is counted as lost and logged.
+ */
+import { link, readFile, rename, unlink } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Clock } from '../lib/clock.ts'
+import type { Component } from '../lib/component.ts'
+import type { Log } from '../lib/log.ts'
+import type { Metrics } from '../lib/metrics.ts'
+import { createTally } from '../lib/tally.ts'
+import { type Kind, kinds } from '../telemetry/table.ts'
+import {
+  encodeSegmentHeader,
+  parseSegment,
+  type Sealed,
+  SegmentDamaged,
+  type SegmentHeader,
+  segmentHeaderBytes,
+} from './segment.ts'
+import {
+  openSpoolFolder,
+  quarantineFile,
+  type SpoolContents,
+  segmentFile,
+  writeDurably,
+  writeIdentityFile,
+} from './spool-folder.ts'
+
+export interface SpoolConfig {
+  dir: string
+  /** Bytes of segments beyond which the oldest are given up. */
+  quotaBytes: number
+  /** Names of the servers that must have each segment; at most 30. */
+  servers: readonly string[]
+}
+
+/** A segment that waits in the spool. */
+export interface Waiting {
+  readonly kind: Kind
+  readonly sequence: number
+  readonly rows: number
+  /** Of the file. */
+  readonly bytes: number
+  readonly lastMs: number
+}
+
+/** Sequences as inclusive ranges in rising order. */
+export type Ranges = readonly (readonly [first: number, last: number])[]
+
+export interface SpoolKindState {
+  kind: Kind
+  /** Segments sealed since the start. */
+  sealed: number
+  backlog: number
+  backlogBytes: number
+  /** Segments given up since the start: quota, or damaged on disk. */
+  lost: number
+}
+
+export interface Spool extends Component {
+  /** The collector's identity; known after `start`. */
+  readonly collector: string
+  /**
+   * Seals a segment: when this resolves it survives a crash of the host. One call at a time per kind.
+   * Rejects with the file system's error; then nothing was sealed and the call can be repeated.
+   */
+  append(kind: Kind, sealed: Sealed): Promise<number>
+  /** The first segment behind `after` that the server does not have. */
+  next(server: string, kind: Kind, after: number): Waiting | undefined
+  /** Reads and verifies it; undefined if it is gone or damaged, and then it waits no more. */
+  read(segment: Waiting): Promise<{ header: SegmentHeader; body: Buffer } | undefined>
+  acknowledged(server: string, kind: Kind, sequence: number): void
+  /** The same for everything that a server says it has. */
+  received(server: string, kind: Kind, ranges: Ranges): void
+  /** The server will never take it: a copy goes to `quarantine/`, and the server owes no more. */
+  refused(server: string, kind: Kind, sequence: number): Promise<void>
+  /** Segments that the server does not have. */
+  waiting(server: string): number
+  /** Calls back after each sealed segment; returns what ends it. */
+  onSealed(listener: (kind: Kind) => void): () => void
+  state(): SpoolKindState[]
+  /** What went wrong, by reason. */
+  readonly problems: ReadonlyMap<string, number>
+}
+
+interface Entry extends Waiting {
+  /** Bit per server that has it. */
+  acknowledged: number
+}
+
+interface Shelf {
+  next: number
+  /** In order of the sequence. The newest stays when all have it, so that its sequence is not used again. */
+  entries: Map<number, Entry>
+  newest: Entry | undefined
+  sealed: number
+  backlog: number
+  backlogBytes: number
+  lost: number
+}
+
+type SpoolProblem =
+  | 'quota'
+  | 'damaged'
+  | 'refused-by-server'
+  | 'not-removed'
+  | 'server-is-ahead'
+  | 'quarantine-full'
+  | 'quarantine-failed'
+
+/** Files in `quarantine/` beyond which no more are kept. */
+const maxAside = 100
+
+export function createSpool(
+  deps: {
+    log: Log
+    metrics: Metrics
+    clock: Clock
+    /** How a sealed file is written; by default `writeDurably`. */
+    write?: (file: string, chunks: Uint8Array[]) => Promise<void>
+  },
+  config: SpoolConfig,
+): Spool {
+  const write = deps.write ?? writeDurably
+  const tally = createTally<SpoolProblem>(deps, {
+    name: 'spool_problems',
+    help: 'Segments of the spool that needed attention, by reason.',
+  })
+  const shelves: Record<Kind, Shelf> = { flow: shelf(), syslog: shelf(), trap: shelf() }
+  const bits = new Map(config.servers.map((server, index) => [server, 1 << index]))
+  const everyone = (1 << config.servers.length) - 1
+  const owed = new Map(config.servers.map(server => [server, 0]))
+  const listeners = new Set<(kind: Kind) => void>()
+  const removals = new Set<Promise<void>>()
+  let contents: SpoolContents | undefined
+  let aside = 0
+  let totalBytes = 0
+
+  function shelf(): Shelf {
+    return {
+      next: 0,
+      entries: new Map(),
+      newest: undefined,
+      sealed: 0,
+      backlog: 0,
+      backlogBytes: 0,
+      lost: 0,
+    }
+  }
+
+  function put(entry: Entry) {
+    const { entries } = shelves[entry.kind]
+    const before = shelves[entry.kind].newest
+    entries.set(entry.sequence, entry)
+    shelves[entry.kind].newest = entry
+    shelves[entry.kind].backlog++
+    shelves[entry.kind].backlogBytes += entry.bytes
+    totalBytes += entry.bytes
+    for (const server of config.servers) owed.set(server, owed.get(server)! + 1)
+    if (before?.acknowledged === everyone) remove(before)
+  }
+
+  /** Marks what the servers of `mask` have, and removes what everyone has. */
+  function mark(entry: Entry, mask: number) {
+    const fresh = mask & ~entry.acknowledged
+    if (fresh === 0) return
+    for (const [server, bit] of bits) {
+      if ((fresh & bit) !== 0) owed.set(server, owed.get(server)! - 1)
+    }
+    entry.acknowledged |= mask
+    if (entry.acknowledged !== everyone) return
+    shelves[entry.kind].backlog--
+    shelves[entry.kind].backlogBytes -= entry.bytes
+    if (entry !== shelves[entry.kind].newest) remove(entry)
+  }
+
+  function remove(entry: Entry) {
+    forget(entry)
+    const removal = unlink(join(config.dir, segmentFile(entry.kind, entry.sequence)))
+      .catch(error => {
+        if (error.code !== 'ENOENT') tally.count('not-removed', () => ({ error: error.message }))
+      })
+      .finally(() => removals.delete(removal))
+    removals.add(removal)
+  }
+
+  function forget(entry: Entry) {
+    shelves[entry.kind].entries.delete(entry.sequence)
+    totalBytes -= entry.bytes
+  }
+
+  /** Nobody will get it any more. */
+  function giveUp(entry: Entry) {
+    shelves[entry.kind].lost++
+    mark(entry, everyone)
+  }
+
+  function makeRoom(bytes: number) {
+    while (totalBytes + bytes > config.quotaBytes) {
+      let oldest: Entry | undefined
+      for (const kind of kinds) {
+        const first = shelves[kind].entries.values().next().value
+        if (first === undefined || first === shelves[kind].newest) continue
+        if (oldest === undefined || first.lastMs < oldest.lastMs) oldest = first
+      }
+      if (oldest === undefined) return
+      const { kind, sequence, rows, lastMs } = oldest
+      giveUp(oldest)
+      tally.count('quota', () => ({
+        kind,
+        sequence,
+        rows,
+        received: new Date(lastMs).toISOString(),
+        quotaBytes: config.quotaBytes,
+      }))
+    }
+  }
+
+  const spool: Spool = {
+    problems: tally.totals,
+    get collector() {
+      if (contents === undefined) throw new Error('the spool was not started')
+      return contents.collector
+    },
+
+    async start() {
+      const found = await openSpoolFolder(config.dir, deps.clock.wall())
+      contents = found
+      aside = found.aside
+      for (const kind of kinds) {
+        shelves[kind] = shelf()
+        shelves[kind].next = found.next[kind]
+      }
+      totalBytes = 0
+      for (const server of config.servers) owed.set(server, 0)
+      for (const kind of kinds) {
+        for (const { sequence, rows, bodyBytes, lastMs } of found.segments[kind]) {
+          const bytes = segmentHeaderBytes + bodyBytes
+          put({ kind, sequence, rows, bytes, lastMs, acknowledged: 0 })
+        }
+      }
+      for (const { file, reason } of found.quarantined) {
+        tally.count('damaged', () => ({ file, reason }))
+      }
+    },
+
+    async stop() {
+      await Promise.all(removals)
+      const { lock } = contents ?? {}
+      if (lock?.listening) await new Promise(resolve => lock.close(resolve))
+    },
+
+    async append(kind, sealed) {
+      const { collector, begun } = contents!
+      if (!begun.has(kind)) {
+        begun.add(kind)
+        try {
+          writeIdentityFile(config.dir, contents!)
+        } catch (error) {
+          begun.delete(kind)
+          throw error
+        }
+      }
+      const bytes = segmentHeaderBytes + sealed.body.length
+      makeRoom(bytes)
+      const { next: sequence } = shelves[kind]
+      const header = encodeSegmentHeader({ collector, kind, sequence }, sealed)
+      await write(join(config.dir, segmentFile(kind, sequence)), [header, sealed.body])
+      shelves[kind].next = Math.max(shelves[kind].next, sequence + 1)
+      shelves[kind].sealed++
+      put({ kind, sequence, rows: sealed.rows, bytes, lastMs: sealed.lastMs, acknowledged: 0 })
+      for (const listener of listeners) listener(kind)
+      return sequence
+    },
+
+    next(server, kind, after) {
+      const { entries, newest } = shelves[kind]
+      const bit = bits.get(server)!
+      const first = entries.keys().next().value
+      if (first === undefined || newest === undefined) return undefined
+      for (let sequence = Math.max(after + 1, first); sequence <= newest.sequence; sequence++) {
+        const entry = entries.get(sequence)
+        if (entry !== undefined && (entry.acknowledged & bit) === 0) return entry
+      }
+      return undefined
+    },
+
+    async read(segment) {
+      const { kind, sequence } = segment
+      const file = join(config.dir, segmentFile(kind, sequence))
+      try {
+        const whole = parseSegment(await readFile(file))
+        const { header } = whole
+        if (
+          header.kind !== kind ||
+          header.sequence !== sequence ||
+          header.collector !== contents!.collector
+        ) {
+          throw new SegmentDamaged('it is another segment')
+        }
+        return whole
+      } catch (error) {
+        const missing = (error as NodeJS.ErrnoException).code === 'ENOENT'
+        if (!missing && !(error instanceof SegmentDamaged)) throw error
+        const entry = shelves[kind].entries.get(sequence)
+        if (entry === undefined || entry.acknowledged === everyone) return undefined
+        const reason = missing ? 'the file is gone' : (error as Error).message
+        tally.count('damaged', () => ({ kind, sequence, reason }))
+        if (!missing) await quarantine(entry, rename)
+        giveUp(entry)
+        return undefined
+      }
+    },
+
+    acknowledged(server, kind, sequence) {
+      const entry = shelves[kind].entries.get(sequence)
+      if (entry !== undefined) mark(entry, bits.get(server)!)
+    },
+
+    received(server, kind, ranges) {
+      const last = ranges.at(-1)?.[1] ?? -1
+      if (last >= shelves[kind].next) {
+        // An old copy of the folder was put back: what is sealed from now on must not look like a duplicate.
+        tally.count('server-is-ahead', () => ({ server, kind, last, next: shelves[kind].next }))
+        shelves[kind].next = last + 1
+      }
+      let index = 0
+      for (const entry of shelves[kind].entries.values()) {
+        while (index < ranges.length && ranges[index]![1] < entry.sequence) index++
+        if (index === ranges.length) return
+        if (ranges[index]![0] <= entry.sequence) mark(entry, bits.get(server)!)
+      }
+    },
+
+    async refused(server, kind, sequence) {
+      const entry = shelves[kind].entries.get(sequence)
+      if (entry === undefined) return
+      tally.count('refused-by-server', () => ({ server, kind, sequence }))
+      await quarantine(entry, link)
+      mark(entry, bits.get(server)!)
+    },
+
+    waiting: server => owed.get(server) ?? 0,
+
+    onSealed(listener) {
+      listeners.add(listener)
+      return () => listeners.delete(listener)
+    },
+
+    state: () =>
+      kinds.map(kind => {
+        const { sealed, backlog, backlogBytes, lost } = shelves[kind]
+        return { kind, sealed, backlog, backlogBytes, lost }
+      }),
+  }
+
+  /** For a person to look at; bounded, since nobody may ever look. */
+  async function quarantine(
+    { kind, sequence }: Entry,
+    place: (from: string, to: string) => Promise<void>,
+  ) {
+    if (aside >= maxAside) return tally.count('quarantine-full')
+    aside++
+    try {
+      await place(
+        join(config.dir, segmentFile(kind, sequence)),
+        join(config.dir, quarantineFile(kind, sequence)),
+      )
+    } catch (error) {
+      aside--
+      const { code, message } = error as NodeJS.ErrnoException
+      if (code !== 'EEXIST') tally.count('quarantine-failed', () => ({ error: message }))
+    }
+  }
+
+  return spool
+}
