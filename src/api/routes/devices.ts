@@ -1,0 +1,290 @@
+import { diffLines } from '../../devices/diff.ts'
+import { type Driver, maskSecrets } from '../../devices/drivers/driver.ts'
+import { ApiError, type Caller, type Handlers } from '../handler.ts'
+import { type Wire, wire } from '../wire.ts'
+import type { Page, PageRequest, Write } from '../write.ts'
+
+type Cause = 'schedule' | 'request' | 'change'
+
+export interface JobRow {
+  id: number
+  deviceId: string
+  device: string
+  kind: 'backup'
+  state: 'queued' | 'running' | 'succeeded' | 'failed' | 'unknown'
+  cause: Cause
+  requestedBy: string | null
+  attempts: number
+  created: Date
+  started: Date | null
+  finished: Date | null
+  failure: string | null
+  evidence: string | null
+}
+
+export interface VersionRow {
+  id: number
+  deviceId: string
+  device: string
+  artefact: string
+  hash: string
+  size: number
+  takenAt: Date
+  author: string | null
+  cause: Cause
+  added: number
+  removed: number
+}
+
+export interface DeviceFields {
+  name: string
+  address: string
+  port: number
+  driver: string
+  credentialId: string | null
+  schedule: string | null
+  enabled: boolean
+  note: string
+}
+
+export interface DeviceRow extends DeviceFields {
+  id: string
+  versions: number
+  lastVersion: Date | null
+  lastJob: JobRow | null
+}
+
+interface CredentialRow {
+  id: string
+  name: string
+  username: string
+  created: Date
+}
+
+type Secrets = {
+  password?: string | undefined
+  enable?: string | undefined
+  privateKey?: string | undefined
+}
+
+export interface DeviceStores<Tx> {
+  devices: {
+    list(): Promise<DeviceRow[]>
+    find(id: string): Promise<DeviceRow | null>
+    create(tx: Tx, fields: DeviceFields): Promise<string>
+    /** False if there is no such device. */
+    update(tx: Tx, id: string, fields: Partial<DeviceFields>): Promise<boolean>
+    remove(tx: Tx, id: string): Promise<boolean>
+  }
+  versions: {
+    list(request: PageRequest & { device?: string | undefined }): Promise<Page<VersionRow>>
+    find(id: number): Promise<(VersionRow & { content: string; driver: string }) | null>
+    /** The one before it of the same device and artefact. */
+    before(id: number): Promise<number | null>
+  }
+  jobs: {
+    list(
+      request: PageRequest & {
+        device?: string | undefined
+        state?: JobRow['state'] | undefined
+      },
+    ): Promise<Page<JobRow>>
+    find(id: number): Promise<JobRow | null>
+  }
+  credentials: {
+    list(): Promise<CredentialRow[]>
+    create(tx: Tx, credential: { name: string; username: string } & Secrets): Promise<CredentialRow>
+    remove(tx: Tx, id: string): Promise<boolean>
+  }
+}
+
+export function deviceRoutes<Tx>(deps: {
+  stores: DeviceStores<Tx>
+  write: Write<Tx>
+  drivers: ReadonlyMap<string, Driver>
+  /** Undefined for an expression that is none, or that never comes. */
+  nextRun(schedule: string, after: Date): Date | undefined
+  /** Queues a backup; answers with the job's id. */
+  requestBackup(deviceId: string, by: string): Promise<number>
+  now(): number
+}): Handlers<
+  | 'listDevices'
+  | 'getDevice'
+  | 'createDevice'
+  | 'updateDevice'
+  | 'deleteDevice'
+  | 'backUpDevice'
+  | 'listVersions'
+  | 'getVersion'
+  | 'getDiff'
+  | 'listJobs'
+  | 'listDrivers'
+  | 'listCredentials'
+  | 'createCredential'
+  | 'deleteCredential'
+> {
+  const { stores, write } = deps
+
+  async function deviceOf(id: string): Promise<Wire<DeviceRow>> {
+    return wire(await existing(stores.devices.find(id), 'device'))
+  }
+
+  async function masked(id: number) {
+    const found = await existing(stores.versions.find(id), 'version')
+    const driver = deps.drivers.get(found.driver)
+    // Without the driver nobody knows what is secret in it.
+    const text = driver ? maskSecrets(driver, found.content) : undefined
+    return { found, text }
+  }
+
+  function check(fields: Partial<DeviceFields>) {
+    if (fields.driver !== undefined && !deps.drivers.has(fields.driver)) {
+      const known = [...deps.drivers.keys()].join(', ')
+      throw new ApiError('bad-request', `driver: "${fields.driver}" is none of ${known}`)
+    }
+    const { schedule } = fields
+    if (schedule != null && !deps.nextRun(schedule, new Date(deps.now()))) {
+      throw new ApiError(
+        'bad-request',
+        `schedule: "${schedule}" is not a cron expression of five fields, like "30 2 * * *"`,
+      )
+    }
+  }
+
+  return {
+    async listDevices() {
+      return { devices: wire(await stores.devices.list()) }
+    },
+
+    getDevice: ({ params }) => deviceOf(params.id),
+
+    async createDevice({ body, caller }) {
+      check(body)
+      const line = { action: 'add device', subject: body.name, detail: { address: body.address } }
+      return deviceOf(await write(caller, line, tx => stores.devices.create(tx, body)))
+    },
+
+    async updateDevice({ params, body, caller }) {
+      const fields = Object.fromEntries(
+        Object.entries(body).filter(([, value]) => value !== undefined),
+      ) as Partial<DeviceFields>
+      check(fields)
+      const { name } = await existing(stores.devices.find(params.id), 'device')
+      const line = { action: 'change device', subject: name, detail: fields }
+      await existing(
+        write(caller, line, tx => stores.devices.update(tx, params.id, fields)),
+        'device',
+      )
+      return deviceOf(params.id)
+    },
+
+    async deleteDevice({ params, caller }) {
+      const { name } = await existing(stores.devices.find(params.id), 'device')
+      const line = { action: 'remove device', subject: name }
+      await existing(
+        write(caller, line, tx => stores.devices.remove(tx, params.id)),
+        'device',
+      )
+      return {}
+    },
+
+    async backUpDevice({ params, caller }) {
+      const { name, enabled } = await existing(stores.devices.find(params.id), 'device')
+      if (!enabled) throw new ApiError('conflict', `${name} is not enabled`)
+      await write(caller, { action: 'back up', subject: name }, async () => {})
+      const id = await deps.requestBackup(params.id, caller.name)
+      return wire(await existing(stores.jobs.find(id), 'job'))
+    },
+
+    async listVersions({ query }) {
+      const { rows, next } = await stores.versions.list(query)
+      return { versions: wire(rows), next }
+    },
+
+    async getVersion({ params, query, caller }) {
+      const { found, text } = await masked(params.id)
+      if (query.secrets === 'plain') {
+        allowSecrets(caller)
+        return { version: versionOf(found), text: found.content }
+      }
+      if (text === undefined) throw withoutDriver(found.driver)
+      return { version: versionOf(found), text }
+    },
+
+    async getDiff({ params, query }) {
+      const now = await masked(params.id)
+      const againstId = query.against ?? (await stores.versions.before(params.id))
+      const before = againstId === null ? undefined : await masked(againstId)
+      if (now.text === undefined) throw withoutDriver(now.found.driver)
+      if (before && before.text === undefined) throw withoutDriver(before.found.driver)
+      const diff = diffLines(before?.text ?? '', now.text, query.context)
+      return {
+        version: versionOf(now.found),
+        against: before ? versionOf(before.found) : null,
+        added: diff.added,
+        removed: diff.removed,
+        hunks: diff.hunks,
+      }
+    },
+
+    async listJobs({ query }) {
+      const { rows, next } = await stores.jobs.list(query)
+      return { jobs: wire(rows), next }
+    },
+
+    async listDrivers() {
+      const list = [...deps.drivers.values()]
+      return {
+        drivers: list.map(({ id, vendor, systems }) => ({ id, vendor, systems: [...systems] })),
+      }
+    },
+
+    async listCredentials() {
+      return { credentials: wire(await stores.credentials.list()) }
+    },
+
+    async createCredential({ body, caller }) {
+      if (body.password === undefined && body.privateKey === undefined) {
+        throw new ApiError('bad-request', 'a credential has a password, a private key, or both')
+      }
+      const line = { action: 'add credential', subject: body.name }
+      return wire(await write(caller, line, tx => stores.credentials.create(tx, body)))
+    },
+
+    async deleteCredential({ params, caller }) {
+      const line = { action: 'remove credential', subject: params.id }
+      await existing(
+        write(caller, line, tx => stores.credentials.remove(tx, params.id)),
+        'credential',
+      )
+      return {}
+    },
+  }
+}
+
+async function existing<T>(found: Promise<T | null | false>, noun: string): Promise<T> {
+  const value = await found
+  if (value === null || value === false) throw new ApiError('not-found', `there is no such ${noun}`)
+  return value
+}
+
+function versionOf({
+  content: _,
+  driver: __,
+  ...row
+}: VersionRow & { content: string; driver: string }) {
+  return wire(row)
+}
+
+function allowSecrets(caller: Caller) {
+  if (caller.role !== 'administrator') {
+    throw new ApiError('not-allowed', 'secrets are shown to administrators only')
+  }
+}
+
+function withoutDriver(driver: string): ApiError {
+  return new ApiError(
+    'unavailable',
+    `the driver "${driver}" is not installed, so secrets cannot be masked`,
+  )
+}

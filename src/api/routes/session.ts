@@ -1,0 +1,191 @@
+import type { Role } from '../contract/endpoint.ts'
+import { ApiError, type Caller, type Handlers } from '../handler.ts'
+import { wire } from '../wire.ts'
+import type { Write } from '../write.ts'
+
+interface User {
+  id: string
+  name: string
+  role: Role
+  mustChange: boolean
+}
+
+interface Token {
+  id: string
+  name: string
+  role: Role
+  createdBy: string
+  created: Date
+  expires: Date | null
+}
+
+export interface SessionStores<Tx> {
+  users: {
+    find(name: string): Promise<User | null>
+    verify(name: string, password: string): Promise<User | null>
+    changePassword(tx: Tx, id: string, password: string, keep?: string): Promise<boolean>
+  }
+  sessions: {
+    create(userId: string, seconds: number): Promise<{ secret: string; expires: Date }>
+    find(secret: string): Promise<{ user: User; expires: Date } | null>
+    remove(secret: string): Promise<void>
+  }
+  tokens: {
+    list(): Promise<Token[]>
+    find(secret: string): Promise<Token | null>
+    create(
+      tx: Tx,
+      token: { name: string; role: Role; expires: Date | null },
+    ): Promise<{ token: Token; secret: string }>
+    remove(tx: Tx, id: string): Promise<boolean>
+  }
+}
+
+const sessionSeconds = 12 * 3600
+/** Wrong passwords of one name or from one address, before a wait is imposed. */
+const allowedFailures = 5
+const failureWindowMs = 60_000
+const trackedFailures = 10_000
+
+/** Who a secret belongs to, for the HTTP edge. */
+export function createAuthenticate<Tx>(stores: SessionStores<Tx>) {
+  return async (secret: string, via: 'session' | 'token'): Promise<Caller | undefined> => {
+    if (via === 'token') {
+      const token = await stores.tokens.find(secret)
+      if (!token) return undefined
+      const { name, role, expires } = token
+      return { name: `token ${name}`, role, via, mustChangePassword: false, expires }
+    }
+    const session = await stores.sessions.find(secret)
+    if (!session) return undefined
+    const { user, expires } = session
+    return {
+      name: user.name,
+      role: user.role,
+      via,
+      mustChangePassword: user.mustChange,
+      expires,
+      session: secret,
+    }
+  }
+}
+
+export function sessionRoutes<Tx>(deps: {
+  stores: SessionStores<Tx>
+  write: Write<Tx>
+  now(): number
+  /** Called when a first password was replaced by one that a person chose. */
+  onPasswordChosen(name: string): void
+}): Handlers<
+  | 'logIn'
+  | 'getSession'
+  | 'logOut'
+  | 'changePassword'
+  | 'listTokens'
+  | 'createToken'
+  | 'deleteToken'
+> {
+  const { stores, write } = deps
+  const failures = createFailureLimit(deps.now)
+
+  return {
+    async logIn({ body, address, setSession }) {
+      const keys = [`name ${body.user}`, `address ${address}`]
+      if (keys.some(failures.exceeded)) {
+        throw new ApiError('too-many-requests', 'too many wrong passwords; wait a minute')
+      }
+      const user = await stores.users.verify(body.user, body.password)
+      if (!user) {
+        keys.forEach(failures.note)
+        throw new ApiError('not-logged-in', 'the user name or the password is wrong')
+      }
+      const session = await stores.sessions.create(user.id, sessionSeconds)
+      setSession(session)
+      return sessionOf(user, session.expires)
+    },
+
+    async getSession({ caller }) {
+      return {
+        user: caller.name,
+        role: caller.role,
+        mustChangePassword: caller.mustChangePassword,
+        expires: caller.expires?.toISOString() ?? null,
+      }
+    },
+
+    async logOut({ caller, setSession }) {
+      if (caller?.session !== undefined) await stores.sessions.remove(caller.session)
+      setSession(undefined)
+      return {}
+    },
+
+    async changePassword({ body, caller }) {
+      if (caller.via === 'token') throw new ApiError('not-allowed', 'a token has no password')
+      const key = `name ${caller.name}`
+      if (failures.exceeded(key)) {
+        throw new ApiError('too-many-requests', 'too many wrong passwords; wait a minute')
+      }
+      const user = await stores.users.verify(caller.name, body.current)
+      if (!user) {
+        failures.note(key)
+        throw new ApiError('bad-request', 'current: this is not the current password')
+      }
+      if (body.next === body.current) {
+        throw new ApiError('bad-request', 'next: the new password has to be another one')
+      }
+      await write(caller, { action: 'change password', subject: user.name }, tx =>
+        stores.users.changePassword(tx, user.id, body.next, caller.session),
+      )
+      deps.onPasswordChosen(user.name)
+      return sessionOf({ ...user, mustChange: false }, caller.expires)
+    },
+
+    async listTokens() {
+      return { tokens: wire(await stores.tokens.list()) }
+    },
+
+    async createToken({ body, caller }) {
+      const line = { action: 'create token', subject: body.name, detail: { role: body.role } }
+      const expires = body.expires === null ? null : new Date(body.expires)
+      const { token, secret } = await write(caller, line, tx =>
+        stores.tokens.create(tx, { ...body, expires }),
+      )
+      return { token: wire(token), secret }
+    },
+
+    async deleteToken({ params, caller }) {
+      const line = { action: 'revoke token', subject: params.id }
+      const found = await write(caller, line, tx => stores.tokens.remove(tx, params.id))
+      if (!found) throw new ApiError('not-found', 'there is no such token')
+      return {}
+    },
+  }
+}
+
+function sessionOf(user: User, expires: Date | null) {
+  return {
+    user: user.name,
+    role: user.role,
+    mustChangePassword: user.mustChange,
+    expires: expires?.toISOString() ?? null,
+  }
+}
+
+/** Counts wrong passwords by key within a minute; bounded, the oldest keys are forgotten first. */
+function createFailureLimit(now: () => number) {
+  const failures = new Map<string, { count: number; since: number }>()
+  const current = (key: string) => {
+    const entry = failures.get(key)
+    return entry && now() - entry.since < failureWindowMs ? entry : undefined
+  }
+  return {
+    exceeded: (key: string) => (current(key)?.count ?? 0) >= allowedFailures,
+    note(key: string) {
+      const entry = current(key) ?? { count: 0, since: now() }
+      entry.count++
+      failures.delete(key)
+      failures.set(key, entry)
+      if (failures.size > trackedFailures) failures.delete(failures.keys().next().value!)
+    },
+  }
+}
