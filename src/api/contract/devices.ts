@@ -204,9 +204,7 @@ export const deviceEndpoints = {
     role: 'viewer',
     write: false,
     response: z.object({
-      drivers: z.array(
-        z.object({ id: z.string(), vendor: z.string(), systems: z.array(z.string()) }),
-      ),
+      drivers: z.array(z.object({ id: z.string(), vendor: z.string(), system: z.string() })),
     }),
   }),
   listCredentials: endpoint({

@@ -235,7 +235,7 @@ export function deviceRoutes<Tx>(deps: {
     async listDrivers() {
       const list = [...deps.drivers.values()]
       return {
-        drivers: list.map(({ id, vendor, systems }) => ({ id, vendor, systems: [...systems] })),
+        drivers: list.map(({ id, vendor, system }) => ({ id, vendor, system })),
       }
     },
 
