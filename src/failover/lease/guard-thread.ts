@@ -1,0 +1,39 @@
+/**
+ * The thread that watches the deadline. It never touches the database nor anything else that could
+ * make it wait.
+ */
+import { parentPort, workerData } from 'node:worker_threads'
+import type { Hold } from '../states.ts'
+import { elapsed, type Moment } from '../timings.ts'
+
+/** Milliseconds, by the clock that all threads of a process share. */
+export interface GuardData {
+  /** From the deadline's passing to the end of the process. */
+  graceMs: number
+}
+
+const checkMs = 20
+const { graceMs } = workerData as GuardData
+
+let hold: Hold | undefined
+let expiredAt: number | undefined
+
+parentPort!.on('message', (next: Hold | undefined) => {
+  // The same deadline told again is not a reprieve.
+  if (next?.since.monotonic === hold?.since.monotonic && next?.ms === hold?.ms) return
+  hold = next
+  expiredAt = undefined
+})
+
+setInterval(() => {
+  if (hold === undefined) return
+  const now: Moment = { monotonic: Number(process.hrtime.bigint()) / 1e6, wall: Date.now() }
+  if (elapsed(hold.since, now) < hold.ms) return
+  if (expiredAt === undefined) {
+    expiredAt = now.monotonic
+    parentPort!.postMessage('expired')
+  } else if (now.monotonic - expiredAt >= graceMs) {
+    process.stderr.write('{"level":"error","msg":"hangs with an expired lease: ends itself"}\n')
+    process.kill(process.pid, 'SIGKILL')
+  }
+}, checkMs)

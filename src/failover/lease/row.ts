@@ -1,0 +1,114 @@
+/** The lease as a row of the PostgreSQL that both servers share. */
+import { Worker } from 'node:worker_threads'
+import type { Clock } from '../../lib/clock.ts'
+import type { Hold } from '../states.ts'
+import { type Moment, type Timings, workingMs } from '../timings.ts'
+import type { GuardData } from './guard-thread.ts'
+import type { Lease, LeaseEvent } from './lease.ts'
+import type { Command, RowThreadData } from './row-thread.ts'
+import type { DatabaseTarget } from './session.ts'
+
+export interface RowLeaseConfig {
+  /** Of the server; its sessions are called `keepwatch/<name>/<incarnation>/…`. */
+  name: string
+  incarnation: string
+  timings: Timings
+  target: DatabaseTarget
+}
+
+/** The guard notices, and the process ends, within this much more than it was given. */
+const guardSlackMs = 100
+const stopDeadlineMs = 3000
+const suffix = import.meta.url.endsWith('.ts') ? '.ts' : '.js'
+
+export function createRowLease(
+  deps: { clock: Clock; fatal(error: Error): void },
+  config: RowLeaseConfig,
+): Lease {
+  const { heartbeatIntervalMs, leaseMs, stepDownMs } = config.timings
+  const loop = new BigInt64Array(new SharedArrayBuffer(8))
+  let row: Worker | undefined
+  let guard: Worker | undefined
+  let stopping = false
+  /** What the threads' clock is ahead of ours. */
+  let aheadMs = 0
+
+  function start(report: (event: LeaseEvent) => void): Promise<void> {
+    if (row !== undefined) throw new Error('the lease has been started already')
+    stopping = false
+    aheadMs = Number(process.hrtime.bigint()) / 1e6 - deps.clock.monotonic()
+    const rowData: RowThreadData = {
+      target: config.target,
+      server: config.name,
+      incarnation: config.incarnation,
+      heartbeatIntervalMs,
+      watchIntervalMs: Math.ceil(heartbeatIntervalMs / 2),
+      deadlineMs: Math.ceil(Math.min(workingMs(config.timings) / 4, 2 * heartbeatIntervalMs)),
+      claimMs: Math.ceil(leaseMs / 2),
+      staleMs: 2 * heartbeatIntervalMs,
+      loop: loop.buffer as SharedArrayBuffer,
+    }
+    const guardData: GuardData = { graceMs: stepDownMs - guardSlackMs }
+    beat()
+    row = spawn('row-thread', rowData)
+    guard = spawn('guard-thread', guardData)
+    row.on('message', (event: LeaseEvent) => report(localized(event)))
+    guard.on('message', () => report({ type: 'tick' }))
+    return Promise.resolve()
+  }
+
+  function spawn(file: string, workerData: RowThreadData | GuardData): Worker {
+    const worker = new Worker(new URL(`./${file}${suffix}`, import.meta.url), { workerData })
+    worker.on('error', error => deps.fatal(error as Error))
+    worker.on('exit', () => {
+      if (!stopping) deps.fatal(new Error(`${file} has ended`))
+    })
+    return worker
+  }
+
+  function localized(event: LeaseEvent): LeaseEvent {
+    if (!('sentAt' in event)) return event
+    const { monotonic, wall } = event.sentAt
+    const sentAt: Moment = { monotonic: monotonic - aheadMs, wall }
+    return { ...event, sentAt }
+  }
+
+  function beat() {
+    Atomics.store(loop, 0, process.hrtime.bigint())
+  }
+
+  function tell(command: Command) {
+    row?.postMessage(command)
+  }
+
+  return {
+    start,
+    beat,
+    claim: claim => tell({ do: 'claim', claim }),
+    release: (term, reason) => tell({ do: 'release', term, reason }),
+    watch: () => tell({ do: 'watch' }),
+
+    guard(hold) {
+      if (hold === undefined) guard?.postMessage(undefined)
+      else {
+        const since = { monotonic: hold.since.monotonic + aheadMs, wall: hold.since.wall }
+        guard?.postMessage({ since, ms: hold.ms } satisfies Hold)
+      }
+    },
+
+    async stop() {
+      stopping = true
+      const ending = row
+      const guarding = guard
+      row = undefined
+      guard = undefined
+      await guarding?.terminate()
+      if (ending === undefined) return
+      const ended = new Promise<void>(resolve => ending.once('exit', () => resolve()))
+      ending.postMessage({ do: 'stop' } satisfies Command)
+      const timer = setTimeout(() => void ending.terminate(), stopDeadlineMs)
+      await ended
+      clearTimeout(timer)
+    },
+  }
+}

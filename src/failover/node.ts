@@ -1,0 +1,333 @@
+/** A server of the pair: carries out what the state machine decides, and feeds the results back. */
+import type { Clock } from '../lib/clock.ts'
+import type { Log } from '../lib/log.ts'
+import type { Metrics } from '../lib/metrics.ts'
+import { createTally } from '../lib/tally.ts'
+import type { AddressAdapter } from './address/address.ts'
+import type { Lease } from './lease/lease.ts'
+import { holdOf, initialState, roleOf, step, writableTerm } from './machine.ts'
+import { createMeter } from './meter.ts'
+import type { Peer } from './peer.ts'
+import type {
+  Action,
+  DatabaseView,
+  Event,
+  Evidence,
+  LinkState,
+  Role,
+  RoleChange,
+  State,
+  StateKind,
+} from './states.ts'
+import { checkTimings, type Moment, type Timings } from './timings.ts'
+
+export interface NodeConfig {
+  name: string
+  /** A UUID drawn anew at each start of the process. */
+  incarnation: string
+  timings: Timings
+}
+
+export interface NodeDeps {
+  clock: Clock
+  log: Log
+  metrics: Metrics
+  lease: Lease
+  peer: Peer
+  address: AddressAdapter
+  /** What only the active does. `stop` may come while `start` is still under way. */
+  work: { start(term: number): Promise<void>; stop(): Promise<void> }
+  /** Writes a line of the history; repeated until it succeeds. */
+  record(change: RoleChange): Promise<unknown>
+  /** Ends the process at once: it could not let go in time. */
+  die(reason: string): void
+}
+
+export interface NodeStatus {
+  server: string
+  incarnation: string
+  role: Role
+  state: StateKind
+  /** The highest term that is known; its own if it is active. */
+  term: number
+  /** Name of the active server as far as this one knows. */
+  active: string | undefined
+  /** When the state began. */
+  since: Date
+  /** What it does and why. */
+  sentence: string
+  /** What it lacks to be active; undefined when it lacks nothing. */
+  fault: string | undefined
+  database: DatabaseView
+  heartbeat: {
+    counter: number
+    /** Milliseconds since the last heartbeat: sent if active, seen if standby. */
+    ageMs: number | undefined
+    /** Milliseconds between the heartbeats of the last minute, newest last. */
+    recentMs: number[]
+  }
+  /** What the other server last answered, and how long ago it was asked. */
+  peer: { evidence: Evidence; ageMs: number } | undefined
+}
+
+export interface FailoverNode {
+  /** Boots passively: drops the address, then watches. */
+  start(): Promise<void>
+  /** Hands over if it is active. */
+  stop(): Promise<void>
+  status(): NodeStatus
+  /** For fenced writes: defined only while this server is active and its lease valid, by the clock at this instant. */
+  term(): number | undefined
+  /** Asks for a planned hand-over; the sentence says why not, if not. */
+  switchover(): { accepted: boolean; sentence: string }
+  /** What this server lacks to be active (a dead listener, a full disk); undefined when it lacks nothing. */
+  health(fault: string | undefined): void
+  /** At each change of state or of its sentence. @returns how to stop listening */
+  onChange(listener: (status: NodeStatus) => void): () => void
+}
+
+const tickMs = 100
+const maxEvents = 1000
+const maxRecords = 100
+const recordRetryMs = 1000
+/** Beyond what the lease itself takes for a release. */
+const stopSlackMs = 5000
+
+/** @throws Error if the timings are unsafe together */
+export function createNode(deps: NodeDeps, config: NodeConfig): FailoverNode {
+  const unsafe = checkTimings(config.timings)
+  if (unsafe.length > 0) throw new Error(`unsafe failover timings: ${unsafe.join('; ')}`)
+  const { address, clock, lease, log, peer, work } = deps
+  const tally = createTally<'queue-full' | 'record' | 'record-dropped' | 'listener' | 'release'>(
+    deps,
+    { name: 'failover_problems', help: 'What went wrong around failover, by reason' },
+  )
+  let state: State = initialState(config, moment())
+  const meter = createMeter(deps, () => state)
+  const listeners = new Set<(status: NodeStatus) => void>()
+  const events: Event[] = []
+  let draining = false
+  let ticker: NodeJS.Timeout | undefined
+  let ended = Promise.withResolvers<void>()
+  /** The work as far as it was begun. */
+  let serving: Promise<void> | undefined
+  let lettingGo = false
+
+  const records: RoleChange[] = []
+  let recording: Promise<void> | undefined
+  let recordAgainAt = 0
+
+  function moment(): Moment {
+    return { monotonic: clock.monotonic(), wall: clock.wall() }
+  }
+
+  function post(event: Event) {
+    if (events.length >= maxEvents) {
+      tally.count('queue-full')
+      return
+    }
+    events.push(event)
+    if (draining) return
+    draining = true
+    for (let next = events.shift(); next !== undefined; next = events.shift()) handle(next)
+    draining = false
+  }
+
+  function handle(event: Event) {
+    const before = state
+    const now = moment()
+    const taken = step(state, event, now)
+    state = taken.state
+    meter.note(event, before, state, now)
+    // Before any action: from here on nobody may write, and the guard knows the deadline.
+    if (before !== state) lease.guard(holdOf(state))
+    for (const action of taken.actions) carryOut(action)
+    if (before.kind !== state.kind || before.sentence !== state.sentence) announce(before)
+  }
+
+  function announce(before: State) {
+    const fields = { state: state.kind, term: state.highestTerm }
+    if (state.kind === 'held') log.error(fields, state.sentence)
+    else if (before.kind === state.kind) log.debug(fields, state.sentence)
+    else log.info(fields, state.sentence)
+    const now = status()
+    for (const listener of listeners) {
+      try {
+        listener(now)
+      } catch (error) {
+        tally.count('listener', () => ({ error: (error as Error).message }))
+      }
+    }
+  }
+
+  function carryOut(action: Action) {
+    switch (action.do) {
+      case 'claim':
+        lease.claim(action)
+        return
+      case 'serve':
+        serve(action.term)
+        return
+      case 'letGo':
+        void letGo()
+        return
+      case 'release':
+        lease.release(action.term, action.reason)
+        return
+      case 'watch':
+        lease.watch()
+        return
+      case 'record':
+        keepRecord(action.change)
+        return
+      case 'end':
+        ended.resolve()
+    }
+  }
+
+  function serve(term: number) {
+    serving = (async () => {
+      try {
+        await address.take()
+        if (!lettingGo) await work.start(term)
+      } catch (error) {
+        post({ type: 'workFailed', reason: (error as Error).message })
+      }
+    })()
+  }
+
+  async function letGo() {
+    lettingGo = true
+    // The guard ends the process if this takes longer than the lease allows.
+    try {
+      await address.drop()
+      await work.stop()
+      await serving
+      // A take that was under way may have come to its end after the drop.
+      await address.drop()
+    } catch (error) {
+      deps.die(`could not let go: ${(error as Error).message}`)
+      return
+    }
+    lettingGo = false
+    serving = undefined
+    post({ type: 'letGo' })
+  }
+
+  function keepRecord(change: RoleChange) {
+    if (records.length >= maxRecords) {
+      records.shift()
+      tally.count('record-dropped')
+    }
+    records.push(change)
+    flushRecords()
+  }
+
+  function flushRecords() {
+    if (recording !== undefined || records.length === 0) return
+    if (clock.monotonic() < recordAgainAt) return
+    recording = (async () => {
+      try {
+        for (let first = records[0]; first !== undefined; first = records[0]) {
+          await deps.record(first)
+          if (records[0] === first) records.shift()
+        }
+      } catch (error) {
+        recordAgainAt = clock.monotonic() + recordRetryMs
+        tally.count('record', () => ({ error: (error as Error).message }))
+      }
+      recording = undefined
+    })()
+  }
+
+  function status(): NodeStatus {
+    const now = moment()
+    const { evidence, askedAt } = state.peer ?? {}
+    return {
+      server: config.name,
+      incarnation: config.incarnation,
+      role: roleOf(state),
+      state: state.kind,
+      term: state.highestTerm,
+      active: activeServer(state),
+      since: new Date(now.wall - (now.monotonic - state.since.monotonic)),
+      sentence: state.sentence,
+      fault: state.unhealthy,
+      database: state.database,
+      heartbeat: meter.heartbeat(now),
+      peer:
+        evidence && askedAt
+          ? { evidence, ageMs: Math.max(0, now.monotonic - askedAt.monotonic) }
+          : undefined,
+    }
+  }
+
+  return {
+    async start() {
+      if (ticker !== undefined) throw new Error('the node has been started already')
+      ended = Promise.withResolvers()
+      state = initialState(config, moment())
+      ticker = setInterval(() => {
+        lease.beat()
+        post({ type: 'tick' })
+        flushRecords()
+      }, tickMs)
+      await address.drop()
+      await lease.start(post)
+      await peer.start(post)
+    },
+
+    async stop() {
+      if (ticker === undefined) return
+      const patience = config.timings.leaseMs + stopSlackMs
+      const late = setTimeout(() => deps.die('could not stop in time'), patience)
+      post({ type: 'stop' })
+      await ended.promise
+      recordAgainAt = 0
+      flushRecords()
+      await recording
+      clearInterval(ticker)
+      ticker = undefined
+      await peer.stop()
+      await lease.stop()
+      clearTimeout(late)
+    },
+
+    status,
+    term: () => writableTerm(state, moment()),
+
+    switchover() {
+      post({ type: 'switchover' })
+      const accepted = state.kind === 'steppingDown' && state.cause === 'switchover'
+      const { sentence } = state
+      return { accepted, sentence }
+    },
+
+    health(fault) {
+      if (fault !== state.unhealthy) post({ type: 'health', fault })
+    },
+
+    onChange(listener) {
+      listeners.add(listener)
+      return () => listeners.delete(listener)
+    },
+  }
+}
+
+function activeServer(state: State): string | undefined {
+  const { peer, seen, settings } = state
+  if (roleOf(state) === 'active') return settings.name
+  if (state.database === 'there' && seen !== undefined) {
+    return seen.row.released ? undefined : seen.row.holder
+  }
+  if (peer?.evidence.kind === 'alive' && peer.evidence.role === 'active') {
+    return peer.evidence.server
+  }
+  return undefined
+}
+
+/** The body of the answer to GET /link/v1/state. */
+export function linkState(node: Pick<FailoverNode, 'status'>): LinkState {
+  const { server, incarnation, role, state, term, database, fault } = node.status()
+  return { server, incarnation, role, state, term, database, healthy: fault === undefined }
+}
