@@ -3,7 +3,15 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   test: {
     projects: [
-      { test: { name: 'unit', include: ['src/**/*.test.ts', 'test/architecture.test.ts'] } },
+      {
+        test: {
+          name: 'unit',
+          include: ['src/**/*.test.ts', 'test/architecture.test.ts'],
+          exclude: ['src/store/**'],
+        },
+      },
+      // These start engines and databases: few at a time.
+      { test: { name: 'store', include: ['src/store/**/*.test.ts'], maxWorkers: 2 } },
       { test: { name: 'captures', include: ['test/captures/**/*.test.ts'] } },
       { test: { name: 'web', include: ['web/src/**/*.test.ts'], environment: 'node' } },
     ],

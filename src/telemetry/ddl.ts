@@ -3,7 +3,8 @@ import type { Column, Table } from './table.ts'
 
 /**
  * `CREATE TABLE` for a telemetry table in ClickHouse.
- * The deduplication window lets a segment that is delivered twice be stored once (token per insert).
+ * The deduplication window lets a segment that is delivered twice be stored once (token per insert);
+ * an insert is on disk before it is acknowledged, because the collector deletes its segment then.
  */
 export function createTableSql(table: Table, options: { keepDays?: number } = {}): string {
   const time = table.columns[0]!.name
@@ -16,11 +17,19 @@ ENGINE = MergeTree
 PARTITION BY ${table.partitionBy}
 ORDER BY (${table.orderBy.join(', ')})
 TTL toDateTime(${time}) + INTERVAL ${options.keepDays ?? table.keepDays} DAY
-SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1`
+SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1,
+  fsync_after_insert = 1, fsync_part_directory = 1`
+}
+
+/** Gives an older table a column that the column table has gained, in its place. */
+export function addColumnSql(table: Table, column: Column): string {
+  const index = table.columns.findIndex(each => each.name === column.name)
+  const place = index > 0 ? `AFTER ${table.columns[index - 1]!.name}` : 'FIRST'
+  return `ALTER TABLE ${table.kind} ADD COLUMN IF NOT EXISTS ${columnSql(column)} ${place}`
 }
 
 function columnSql(column: Column): string {
   const codec = column.codec === undefined ? '' : ` CODEC(${column.codec})`
   const comment = column.doc.replaceAll('\\', '\\\\').replaceAll("'", "\\'")
-  return `${column.name} ${column.stored ?? column.type}${codec} COMMENT '${comment}'`
+  return `${column.name} ${column.stored ?? column.type} COMMENT '${comment}'${codec}`
 }

@@ -1,0 +1,28 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { telemetryStoreContract } from '../../../test/contract/telemetry-store.ts'
+import { createLog } from '../../lib/log.ts'
+import { createMetrics } from '../../lib/metrics.ts'
+import { createEmbeddedEngine } from './engine.ts'
+
+telemetryStoreContract('the embedded engine', () => {
+  const dataDir = mkdtempSync(join(tmpdir(), 'keepwatch-store-'))
+  const engine = createEmbeddedEngine(
+    { log: createLog({ level: 'silent', part: 'test' }), metrics: createMetrics({}) },
+    { dataDir },
+  )
+  return {
+    async start() {
+      await engine.start()
+      return engine
+    },
+    async stop() {
+      await engine.stop()
+      rmSync(dataDir, { recursive: true, force: true })
+    },
+    kill() {
+      if (engine.pid !== undefined) process.kill(engine.pid, 'SIGKILL')
+    },
+  }
+})

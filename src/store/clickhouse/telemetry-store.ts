@@ -1,0 +1,252 @@
+/**
+ * The telemetry in the engine: takes segments in, each exactly once, and answers questions.
+ *
+ * A segment's rows go in first, with its identity as the deduplication token, then its row in the
+ * ledger. What was interrupted between the two is delivered again and dropped by the token.
+ */
+import { Counter, Histogram } from 'prom-client'
+import type { Clock } from '../../lib/clock.ts'
+import type { Component } from '../../lib/component.ts'
+import type { Log } from '../../lib/log.ts'
+import type { Metrics } from '../../lib/metrics.ts'
+import { addColumnSql, createTableSql } from '../../telemetry/ddl.ts'
+import { decodeNative } from '../../telemetry/native.ts'
+import { type Column, type Kind, kinds, type Table } from '../../telemetry/table.ts'
+import { tables } from '../../telemetry/tables.ts'
+import { createEngineClient, type QueryOptions, type QueryStatistics } from './client.ts'
+import type { Connection } from './connection.ts'
+import { EngineUnavailable, SegmentRefused } from './errors.ts'
+import { createLedger, type SegmentId } from './ledger.ts'
+
+/** What is stored of a collector's segments of one kind; sequences count from 1. */
+export interface Received {
+  /** All up to this one are stored; 0: none. */
+  contiguous: number
+  /** The lowest of those stored beyond it, a bounded number of them. */
+  beyond: number[]
+}
+
+export interface TelemetryStore extends Component {
+  /**
+   * Stores a segment once. The same one delivered at the same time is one insert.
+   * @throws SegmentRefused if it never can be stored, EngineUnavailable if it may be later
+   */
+  insertSegment(id: SegmentId, native: Uint8Array): Promise<'stored' | 'duplicate'>
+  /** May lag behind where several servers write to one engine. */
+  received(collector: string): Record<Kind, Received>
+  /** @throws QueryFailed, EngineUnavailable, or the reason of the signal */
+  query<T>(
+    sql: string,
+    params?: Record<string, unknown>,
+    options?: QueryOptions,
+  ): Promise<{ rows: T[]; statistics: QueryStatistics }>
+  /** Whether it has started and the engine answered last time. */
+  ready(): boolean
+}
+
+export interface TelemetryStoreConfig {
+  /** Days that rows are kept, where that differs from the column table. */
+  keepDays?: Partial<Record<Kind, number>>
+  /** Other servers write to the same engine, so the ledger in memory is not all there is. */
+  shared?: boolean
+}
+
+const database = 'keepwatch'
+/** Inserts at the same time; the rest of the engine's sessions are for questions. */
+const maxInserts = 2
+/** Segments in memory that wait for their insert. */
+const maxWaiting = 64
+const maxBeyond = 10_000
+const foldEveryMs = 6 * 3600 * 1000
+const collectorForm = /^[0-9a-zA-Z._-]{1,100}$/
+
+export function createTelemetryStore(
+  deps: { connection: Connection; log: Log; metrics: Metrics; clock: Clock },
+  config: TelemetryStoreConfig = {},
+): TelemetryStore {
+  const { log, clock } = deps
+  const client = createEngineClient(deps, { database })
+  const ledger = createLedger({ client, clock })
+  const underway = new Map<string, Promise<unknown>>()
+  const waiting: (() => void)[] = []
+  let inserting = 0
+  let started = false
+  let folding: NodeJS.Timeout | undefined
+
+  const segments = new Counter({
+    name: 'keepwatch_store_segments_total',
+    help: 'Segments handed to the store by outcome.',
+    labelNames: ['kind', 'outcome'],
+    registers: [deps.metrics],
+  })
+  const rows = new Counter({
+    name: 'keepwatch_store_rows_total',
+    help: 'Telemetry rows stored.',
+    labelNames: ['kind'],
+    registers: [deps.metrics],
+  })
+  const seconds = new Histogram({
+    name: 'keepwatch_store_insert_seconds',
+    help: 'Time to store a segment, ledger included.',
+    buckets: [0.01, 0.03, 0.1, 0.3, 1, 3, 10],
+    registers: [deps.metrics],
+  })
+
+  async function prepareTables() {
+    const bare = createEngineClient(deps, { database: 'default' })
+    try {
+      await bare.command(`CREATE DATABASE IF NOT EXISTS ${database}`)
+    } finally {
+      await bare.close()
+    }
+    for (const kind of kinds) {
+      const table: Table = tables[kind]
+      const keepDays = config.keepDays?.[kind]
+      await client.command(createTableSql(table, keepDays === undefined ? {} : { keepDays }))
+      await addMissingColumns(table)
+      await applyKeepDays(table, keepDays ?? table.keepDays)
+    }
+  }
+
+  async function addMissingColumns(table: Table) {
+    const { rows: present } = await client.query<{ name: string }>(
+      'SELECT name FROM system.columns WHERE database = currentDatabase() AND table = {kind:String}',
+      { kind: table.kind },
+    )
+    const names = new Set(present.map(column => column.name))
+    for (const column of table.columns as readonly Column[]) {
+      if (names.has(column.name)) continue
+      await client.command(addColumnSql(table, column))
+      log.info({ kind: table.kind, column: column.name }, 'added a column to the engine’s table')
+    }
+  }
+
+  async function applyKeepDays(table: Table, days: number) {
+    const { rows: found } = await client.query<{ engine_full: string }>(
+      'SELECT engine_full FROM system.tables WHERE database = currentDatabase() AND name = {kind:String}',
+      { kind: table.kind },
+    )
+    if (found[0]?.engine_full.includes(`toIntervalDay(${days})`)) return
+    // Whole parts are dropped as they expire, so the parts that exist need not be rewritten.
+    await client.command(
+      `ALTER TABLE ${table.kind} MODIFY TTL toDateTime(${table.columns[0]!.name}) + INTERVAL ${days} DAY
+       SETTINGS materialize_ttl_after_modify = 0`,
+    )
+  }
+
+  /** Waits for one of the few places of inserts. @throws EngineUnavailable if too many wait */
+  async function takePlace() {
+    if (inserting < maxInserts) {
+      inserting++
+      return
+    }
+    if (waiting.length >= maxWaiting) throw new EngineUnavailable('too many segments are waiting')
+    await new Promise<void>(resolve => waiting.push(resolve))
+  }
+
+  function leavePlace() {
+    const next = waiting.shift()
+    if (next) next()
+    else inserting--
+  }
+
+  async function insert(id: SegmentId, native: Uint8Array): Promise<'stored' | 'duplicate'> {
+    check(id, native)
+    await takePlace()
+    const before = clock.monotonic()
+    try {
+      if ((config.shared || ledger.partial) && (await ledger.lookUp(id))) return 'duplicate'
+      if (id.rows > 0) await client.insertNative(id.kind, native, tokenOf(id))
+    } finally {
+      leavePlace()
+    }
+    await ledger.record(id)
+    rows.inc({ kind: id.kind }, id.rows)
+    seconds.observe((clock.monotonic() - before) / 1000)
+    return 'stored'
+  }
+
+  async function fold() {
+    await ledger.fold().catch((error: Error) => {
+      log.warn({ error: error.message }, 'the ledger of segments could not be folded')
+    })
+  }
+
+  return {
+    async start() {
+      if (started) throw new Error('the telemetry store has been started already')
+      await prepareTables()
+      await ledger.load()
+      await fold()
+      folding = setInterval(() => void fold(), foldEveryMs)
+      started = true
+    },
+    async stop() {
+      started = false
+      clearInterval(folding)
+      await Promise.allSettled(underway.values())
+      await client.close()
+    },
+    async insertSegment(id, native) {
+      if (!started) throw new EngineUnavailable('the telemetry store has not been started')
+      const token = tokenOf(id)
+      const same = underway.get(token)
+      try {
+        if (same !== undefined) await same
+        let outcome: 'stored' | 'duplicate' = 'duplicate'
+        if (same === undefined && !ledger.has(id)) {
+          const inserted = insert(id, native)
+          underway.set(token, inserted)
+          outcome = await inserted.finally(() => underway.delete(token))
+        }
+        segments.inc({ kind: id.kind, outcome })
+        return outcome
+      } catch (error) {
+        const outcome = error instanceof SegmentRefused ? 'refused' : 'failed'
+        segments.inc({ kind: kinds.includes(id.kind) ? id.kind : 'unknown', outcome })
+        throw error instanceof SegmentRefused || error instanceof EngineUnavailable
+          ? error
+          : new EngineUnavailable((error as Error).message, { cause: error })
+      }
+    },
+    received(collector) {
+      const of = (kind: Kind): Received => {
+        const ranges = ledger.ranges(collector, kind)
+        return {
+          contiguous: ranges?.contiguous() ?? 0,
+          beyond: ranges?.beyond(maxBeyond) ?? [],
+        }
+      }
+      return { flow: of('flow'), syslog: of('syslog'), trap: of('trap') }
+    },
+    async query(sql, params = {}, options = {}) {
+      if (!started) throw new EngineUnavailable('the telemetry store has not been started')
+      return client.query(sql, params, options)
+    },
+    ready: () => started && client.reachable,
+  }
+}
+
+function tokenOf(id: SegmentId): string {
+  return `${id.collector}/${id.kind}/${id.sequence}`
+}
+
+/** @throws SegmentRefused if this is not one whole block of its table, as its identity says */
+function check(id: SegmentId, native: Uint8Array) {
+  const refuse = (why: string) => new SegmentRefused(`segment ${tokenOf(id)}: ${why}`)
+  if (!kinds.includes(id.kind)) throw refuse('there is no such kind')
+  if (!collectorForm.test(id.collector)) throw refuse('that is no name of a collector')
+  if (!Number.isSafeInteger(id.sequence) || id.sequence < 1) {
+    throw refuse('sequences are whole numbers from 1')
+  }
+  const table: Table = tables[id.kind]
+  const time = table.columns[0]!.name
+  let block: ReturnType<typeof decodeNative>
+  try {
+    block = decodeNative(native, table)
+  } catch (error) {
+    throw refuse((error as Error).message)
+  }
+  if (block.rows !== id.rows) throw refuse(`it has ${block.rows} rows and not ${id.rows}`)
+  if (block.column(time) === undefined) throw refuse(`it has no column ${time}`)
+}

@@ -1,0 +1,386 @@
+/**
+ * What every telemetry store has to do, whatever engine is behind it: one suite, called with a
+ * connection to each.
+ */
+import { randomUUID } from 'node:crypto'
+import { createClient } from '@clickhouse/client'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { systemClock } from '../../src/lib/clock.ts'
+import { createLog } from '../../src/lib/log.ts'
+import { createMetrics } from '../../src/lib/metrics.ts'
+import type { Connection } from '../../src/store/clickhouse/connection.ts'
+import { QueryFailed, SegmentRefused } from '../../src/store/clickhouse/errors.ts'
+import {
+  createTelemetryStore,
+  type TelemetryStore,
+  type TelemetryStoreConfig,
+} from '../../src/store/clickhouse/telemetry-store.ts'
+import { parseAddress } from '../../src/telemetry/address.ts'
+import { createBatch } from '../../src/telemetry/batch.ts'
+import { decodeNative, encodeNative } from '../../src/telemetry/native.ts'
+import { type ColumnType, type Kind, kinds, type Table } from '../../src/telemetry/table.ts'
+import { tables } from '../../src/telemetry/tables.ts'
+
+export interface Backend {
+  start(): Promise<Connection>
+  stop(): Promise<void>
+  /** Kills the engine with no warning; undefined where that is not ours to do. */
+  kill?: () => void
+}
+
+/** A store on a connection, with nothing but silence around it. */
+export function storeOn(connection: Connection, config: TelemetryStoreConfig = {}): TelemetryStore {
+  const log = createLog({ level: 'silent', part: 'test' })
+  return createTelemetryStore(
+    { connection, log, metrics: createMetrics({}), clock: systemClock },
+    config,
+  )
+}
+
+/** Traps numbered `from` … `from + rows − 1` in the column `request`, received now. */
+export function numberedTraps(from: number, rows: number): Uint8Array {
+  const batch = createBatch(tables.trap, rows, () => {})
+  const now = Date.now()
+  for (let i = 0; i < rows; i++) {
+    const row = batch.claim()
+    batch.cells.received.set(row, now)
+    batch.cells.request.values[row] = from + i
+    batch.cells.oid.setText(row, '1.3.6.1.6.3.1.1.5.3')
+    batch.commit()
+  }
+  return encodeNative(batch)
+}
+
+/** How many rows there are, how many numbers, and how many numbers are there more than once. */
+export async function countNumbers(store: TelemetryStore) {
+  const { rows } = await store.query<{ rows: number; numbers: number }>(
+    'SELECT count() AS rows, uniqExact(request) AS numbers FROM trap',
+  )
+  return rows[0]!
+}
+
+export function telemetryStoreContract(name: string, createBackend: () => Backend) {
+  describe(`a telemetry store on ${name}`, { timeout: 60_000 }, () => {
+    const backend = createBackend()
+    const collector = randomUUID()
+    let connection: Connection
+    let store: TelemetryStore
+    let sequence = 0
+
+    const id = (kind: Kind, rows: number, number = ++sequence) => ({
+      collector,
+      kind,
+      sequence: number,
+      rows,
+    })
+
+    /** What only a test does, past the store. */
+    async function command(query: string) {
+      const { url, username, password } = connection
+      const client = createClient({ url, username, password, database: 'keepwatch' })
+      await client.command({ query }).finally(() => client.close())
+    }
+
+    beforeAll(async () => {
+      connection = await backend.start()
+      store = storeOn(connection)
+      await store.start()
+    }, 120_000)
+
+    afterAll(async () => {
+      await store?.stop()
+      await backend.stop()
+    }, 60_000)
+
+    test.each(kinds)('gives back the rows of %s as they came, in every column', async kind => {
+      const native = variedRows(tables[kind], 500)
+      expect(await store.insertSegment(id(kind, 500), native)).toBe('stored')
+      const table: Table = tables[kind]
+      const columns = table.columns.map(column => readable(column.name, column.type))
+      const { rows } = await store.query<Record<string, unknown>>(
+        `SELECT ${columns.join(', ')} FROM ${kind}`,
+      )
+      const came = decodeNative(native, tables[kind]).toRows()
+      const sorted = (list: object[]) => list.map(row => JSON.stringify(row, plain)).sort()
+      expect(sorted(rows)).toEqual(sorted(came))
+    })
+
+    test('stores a segment once, however often and at the same time it is delivered', async () => {
+      const before = await countNumbers(store)
+      const segment = id('trap', 10)
+      const native = numberedTraps(1_000_000, 10)
+      const outcomes = await Promise.all([1, 2, 3].map(() => store.insertSegment(segment, native)))
+      expect(outcomes.sort()).toEqual(['duplicate', 'duplicate', 'stored'])
+      expect(await store.insertSegment(segment, native)).toBe('duplicate')
+      expect((await countNumbers(store)).rows - before.rows).toBe(10)
+    })
+
+    test('knows after a restart what it has, gaps included', async () => {
+      const other = randomUUID()
+      for (const number of [1, 2, 3, 7, 9]) {
+        const segment = { collector: other, kind: 'trap' as const, sequence: number, rows: 1 }
+        await store.insertSegment(segment, numberedTraps(2_000_000 + number, 1))
+      }
+      const held = { contiguous: 3, beyond: [7, 9] }
+      expect(store.received(other).trap).toEqual(held)
+      await store.stop()
+      store = storeOn(connection)
+      await store.start()
+      expect(store.received(other).trap).toEqual(held)
+      expect(store.received(other).flow).toEqual({ contiguous: 0, beyond: [] })
+      const again = { collector: other, kind: 'trap' as const, sequence: 7, rows: 1 }
+      expect(await store.insertSegment(again, numberedTraps(2_000_007, 1))).toBe('duplicate')
+    })
+
+    test('drops by its token what is in the table and not in the ledger', async () => {
+      const segment = id('trap', 5)
+      const native = numberedTraps(3_000_000, 5)
+      const before = await countNumbers(store)
+      await store.insertSegment(segment, native)
+      await command(
+        `ALTER TABLE segments DELETE WHERE collector = '${collector}'
+           AND sequence = ${segment.sequence} SETTINGS mutations_sync = 1`,
+      )
+      await store.stop()
+      store = storeOn(connection)
+      await store.start()
+      expect(store.received(collector).trap.beyond).not.toContain(segment.sequence)
+      expect(await store.insertSegment(segment, native)).toBe('stored')
+      expect((await countNumbers(store)).rows - before.rows).toBe(5)
+    })
+
+    test.each([
+      ['bytes that are no block', Uint8Array.from([1, 2, 3, 4, 5, 6, 7]), 1],
+      ['a block that is cut off', numberedTraps(1, 10).subarray(0, -5), 10],
+      ['another number of rows than announced', numberedTraps(1, 10), 11],
+      ['a block of another table', variedRows(tables.flow, 3), 3],
+    ])('refuses %s for good, and goes on', async (_what, native, rows) => {
+      const before = await countNumbers(store)
+      await expect(store.insertSegment(id('trap', rows), native)).rejects.toThrow(SegmentRefused)
+      expect(await countNumbers(store)).toEqual(before)
+    })
+
+    test('binds parameters instead of reading them as SQL', async () => {
+      const said = `x'; DROP TABLE trap; -- \\' \t\n {y:String}`
+      const { rows } = await store.query<{ said: string; list: number[] }>(
+        'SELECT {said:String} AS said, {list:Array(UInt16)} AS list',
+        { said, list: [1, 2] },
+      )
+      expect(rows).toEqual([{ said, list: [1, 2] }])
+      expect((await countNumbers(store)).rows).toBeGreaterThan(0)
+    })
+
+    test('does not lend the parameters of one question to the next', async () => {
+      for (let i = 0; i < 8; i++) await store.query('SELECT {lent:UInt8}', { lent: 1 })
+      await expect(store.query('SELECT {lent:UInt8}')).rejects.toMatchObject({ code: 456 })
+    })
+
+    test('answers many questions at the same time, each with its own parameters', async () => {
+      const answers = await Promise.all(
+        Array.from({ length: 40 }, (_, number) =>
+          store.query<{ n: number }>('SELECT {n:UInt32} AS n', { n: number }),
+        ),
+      )
+      expect(answers.map(answer => answer.rows[0]!.n)).toEqual(
+        Array.from({ length: 40 }, (_, n) => n),
+      )
+    })
+
+    test.each([
+      ['SELEC 1', 62, 'SYNTAX_ERROR'],
+      ['SELECT nothing FROM trap', 47, 'UNKNOWN_IDENTIFIER'],
+      ['SELECT 1 FROM nothing', 60, 'UNKNOWN_TABLE'],
+    ])('says of %s what is wrong with it', async (sql, code, reason) => {
+      const failure = await store.query(sql).catch(error => error)
+      expect(failure).toBeInstanceOf(QueryFailed)
+      expect(failure).toMatchObject({ code, reason })
+    })
+
+    test('cuts an answer off at the rows that were asked for, and says so', async () => {
+      const sql = 'SELECT number FROM numbers(100000) ORDER BY number DESC'
+      const cut = await store.query<{ number: number }>(sql, {}, { maxRows: 3 })
+      expect(cut.rows.map(row => row.number)).toEqual([99999, 99998, 99997])
+      expect(cut.statistics.truncated).toBe(true)
+      const whole = await store.query('SELECT 1', {}, { maxRows: 1 })
+      expect(whole.rows.length).toBe(1)
+      expect(whole.statistics.truncated).toBe(false)
+    })
+
+    test('ends a question at its deadline, and one that nobody waits for any more', async () => {
+      const endless = 'SELECT sum(sipHash64(number)) FROM numbers(1000000000000)'
+      const began = performance.now()
+      await expect(store.query(endless, {}, { timeoutMs: 300 })).rejects.toMatchObject({
+        code: 159,
+      })
+      const impatient = AbortSignal.timeout(300)
+      const asked = store.query(endless, {}, { signal: impatient, timeoutMs: 60_000 })
+      await expect(asked).rejects.toMatchObject({ name: 'TimeoutError' })
+      await expect
+        .poll(
+          async () => {
+            const { rows } = await store.query<{ query: string }>(
+              `SELECT query FROM system.processes WHERE query LIKE '%sipHash64%'
+                 AND query NOT LIKE '%system.processes%'`,
+            )
+            return rows.map(row => row.query)
+          },
+          { timeout: 5_000 },
+        )
+        .toEqual([])
+      expect(performance.now() - began).toBeLessThan(8_000)
+    })
+
+    test('streams a large answer to the plain client', async () => {
+      const { url, username, password } = connection
+      const client = createClient({ url, username, password, database: 'keepwatch' })
+      try {
+        const answer = await client.query({
+          query: 'SELECT number AS n, toString(number) AS text FROM numbers(300000)',
+          format: 'JSONEachRow',
+        })
+        let count = 0
+        let sum = 0
+        for await (const rows of answer.stream<{ n: number; text: string }>()) {
+          count += rows.length
+          for (const row of rows) sum += Number(row.json().n)
+        }
+        expect({ count, sum }).toEqual({ count: 300_000, sum: (300_000 * 299_999) / 2 })
+      } finally {
+        await client.close()
+      }
+    })
+
+    test('answers while segments come in', async () => {
+      const other = randomUUID()
+      const segments = Array.from({ length: 30 }, (_, index) =>
+        store.insertSegment(
+          { collector: other, kind: 'trap', sequence: index + 1, rows: 1000 },
+          numberedTraps(4_000_000 + 1000 * index, 1000),
+        ),
+      )
+      const counts = []
+      for (let i = 0; i < 10; i++) counts.push((await countNumbers(store)).rows)
+      expect(counts).toEqual([...counts].sort((a, b) => a - b))
+      expect(new Set(await Promise.all(segments))).toEqual(new Set(['stored']))
+      expect(store.received(other).trap).toEqual({ contiguous: 30, beyond: [] })
+    })
+
+    test('gives an older table the columns that it lacks', async () => {
+      await command('ALTER TABLE flow DROP COLUMN end_reason')
+      await store.stop()
+      store = storeOn(connection)
+      await store.start()
+      expect(await store.insertSegment(id('flow', 5), variedRows(tables.flow, 5))).toBe('stored')
+      const { rows } = await store.query<{ name: string }>(
+        `SELECT name FROM system.columns
+         WHERE table = 'flow' AND database = 'keepwatch' ORDER BY position`,
+      )
+      expect(rows.map(row => row.name)).toEqual(tables.flow.columns.map(column => column.name))
+    })
+
+    const { kill } = backend
+    test.skipIf(kill === undefined)(
+      'holds every number once after kills amid the inserts and delivery of all again',
+      async () => {
+        const other = randomUUID()
+        const before = await countNumbers(store)
+        const segments = Array.from({ length: 120 }, (_, index) => ({
+          id: { collector: other, kind: 'trap' as const, sequence: index + 1, rows: 200 },
+          native: numberedTraps(5_000_000 + 200 * index, 200),
+        }))
+        const outcomes = { stored: 0, failed: 0 }
+        for (let from = 0; from < segments.length; from += 40) {
+          const part = segments.slice(from, from + 40)
+          const underway = part.map((segment, index) =>
+            store.insertSegment(segment.id, segment.native).then(
+              () => {
+                outcomes.stored++
+                if (index === 9) kill?.()
+              },
+              () => outcomes.failed++,
+            ),
+          )
+          await Promise.all(underway)
+        }
+        expect(outcomes.stored).toBeGreaterThan(30)
+        for (const { id, native } of segments) await store.insertSegment(id, native)
+        await store.stop()
+        store = storeOn(connection)
+        await store.start()
+        expect(store.received(other).trap).toEqual({ contiguous: 120, beyond: [] })
+        for (const { id, native } of segments) {
+          expect(await store.insertSegment(id, native)).toBe('duplicate')
+        }
+        const after = await countNumbers(store)
+        expect(after.rows - before.rows).toBe(120 * 200)
+        expect(after.numbers - before.numbers).toBe(120 * 200)
+      },
+    )
+  })
+}
+
+/** Rows with something else in every cell, of the last hour. */
+function variedRows(table: Table, count: number): Uint8Array {
+  const batch = createBatch(table, count, () => {})
+  const now = Math.floor(Date.now() / 1000) - 3600
+  // Without the literal type the cells are of no known type; each is written by its column's type.
+  const cells = batch.cells as unknown as Record<string, never>
+  for (let i = 0; i < count; i++) {
+    const row = batch.claim()
+    for (const [index, column] of table.columns.entries()) {
+      write(cells[column.name]!, column.type, row, i * 31 + index, now + (i % 3600))
+    }
+    batch.commit()
+  }
+  return encodeNative(batch)
+}
+
+const addresses = ['192.0.2.1', '2001:db8::1', '::', '203.0.113.255'].map(
+  text => parseAddress(text)!,
+)
+
+function write(cells: never, type: ColumnType, row: number, seed: number, now: number) {
+  const numbers = cells as { values: Uint32Array }
+  const wide = cells as { set(row: number, value: number): void }
+  const address = cells as { setV6(row: number, from: Uint8Array, offset: number): void }
+  const text = cells as { setText(row: number, text: string): void }
+  switch (type) {
+    case 'DateTime':
+      numbers.values[row] = now
+      return
+    case 'DateTime64(3)':
+      wide.set(row, now * 1000 + (seed % 1000))
+      return
+    case 'UInt8':
+    case 'UInt16':
+    case 'UInt32':
+      numbers.values[row] = seed * 2_654_435
+      return
+    case 'UInt64':
+      wide.set(row, seed * 87_654_321_987)
+      return
+    case 'IPv6':
+      address.setV6(row, addresses[seed % addresses.length]!, 0)
+      return
+    case 'String':
+      text.setText(row, ['', 'plain', `tab\tquote'back\\slash`, 'Zürich ⚡ 東京'][seed % 4]!)
+  }
+}
+
+/** A column as `decodeNative` reads it. */
+function readable(name: string, type: ColumnType): string {
+  switch (type) {
+    case 'DateTime':
+      return `toUInt32(${name}) AS ${name}`
+    case 'DateTime64(3)':
+      return `toUnixTimestamp64Milli(${name}) AS ${name}`
+    case 'IPv6':
+      return `replaceOne(toString(${name}), '::ffff:', '') AS ${name}`
+    default:
+      return name
+  }
+}
+
+function plain(_key: string, value: unknown) {
+  return typeof value === 'bigint' ? Number(value) : value
+}
