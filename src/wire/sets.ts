@@ -1,0 +1,196 @@
+/** The sets that a NetFlow 9 or IPFIX message is made of: data, held data, options. */
+import type { Domain, HeldSet } from './exporters.ts'
+import { readOptions, tellsAnything } from './options.ts'
+import type { FlowProblem } from './problems.ts'
+import type { Origin, RecordWriter } from './record.ts'
+import { announce } from './sampling.ts'
+import type { Definition, Template, TemplateStore } from './templates.ts'
+
+export interface SetBounds {
+  samplersPerDomain: number
+  heldSetsPerExporter: number
+  heldBytesPerExporter: number
+  heldBytesInTotal: number
+}
+
+export interface SetDecoder {
+  /** Bytes of data sets that wait for their template. */
+  readonly heldBytes: number
+  /** Rises when a sampling rate changes. */
+  readonly version: number
+  /** The sets of one message follow. */
+  open(origin: Origin): void
+  template(definition: Definition): void
+  /** Decodes the data set from `at` to `end`. */
+  data(bytes: Uint8Array, at: number, end: number, template: number): void
+  /** Replays what the message's templates explain; how many data records it had, undefined if some could not be read. */
+  close(): number | undefined
+  /** Drops what is held of a domain that is forgotten. */
+  forget(domain: Domain): void
+}
+
+export function createSetDecoder(
+  deps: {
+    writer: RecordWriter
+    templates: TemplateStore
+    report: (domain: Domain, problem: FlowProblem) => void
+  },
+  bounds: SetBounds,
+): SetDecoder {
+  const { writer, templates, report } = deps
+  /** All that is held, oldest first, so that the total bound drops the oldest. */
+  const held = new Set<HeldSet>()
+  let heldBytes = 0
+  let version = 0
+  let origin: Origin
+  let records: number | undefined
+  let learned = false
+
+  function hold(bytes: Uint8Array, at: number, end: number, template: number) {
+    const { domain, port, received, exported, uptime } = origin
+    const { exporter } = domain
+    report(domain, 'unknown-template')
+    const size = end - at
+    if (!domain.remembered || size > bounds.heldBytesPerExporter) {
+      report(domain, 'held-dropped')
+      return
+    }
+    while (
+      exporter.held.length >= bounds.heldSetsPerExporter ||
+      exporter.heldBytes + size > bounds.heldBytesPerExporter
+    ) {
+      release(exporter.held[0]!)
+      report(domain, 'held-dropped')
+    }
+    for (const oldest of held) {
+      if (heldBytes + size <= bounds.heldBytesInTotal) break
+      release(oldest)
+      report(oldest.domain, 'held-dropped')
+    }
+    const part = bytes.slice(at, end)
+    const set = { domain, port, template, received, exported, uptime, bytes: part }
+    exporter.held.push(set)
+    exporter.heldBytes += size
+    held.add(set)
+    heldBytes += size
+  }
+
+  function release(set: HeldSet) {
+    const { exporter } = set.domain
+    exporter.held.splice(exporter.held.indexOf(set), 1)
+    exporter.heldBytes -= set.bytes.length
+    held.delete(set)
+    heldBytes -= set.bytes.length
+  }
+
+  function replay() {
+    const { domain } = origin
+    const current = origin
+    for (const set of [...domain.exporter.held]) {
+      if (set.domain !== domain) continue
+      const template = templates.find(domain, set.port, current.received, set.template)
+      if (template === undefined) continue
+      release(set)
+      const { port, received, exported, uptime } = set
+      begin({ domain, version: current.version, port, received, exported, uptime })
+      walk(template, set.bytes, 0, set.bytes.length)
+    }
+  }
+
+  function begin(next: Origin) {
+    origin = next
+    writer.begin(next)
+  }
+
+  function walk(template: Template, bytes: Uint8Array, at: number, end: number): number {
+    const { domain } = origin
+    const read = template.options ? readOptionsSet : readDataSet
+    const count = read(template, bytes, at, end)
+    domain.records += template.options ? 0 : count
+    return count
+  }
+
+  function readDataSet(template: Template, bytes: Uint8Array, at: number, end: number): number {
+    let count = 0
+    // What is left and shorter than the smallest record is padding (RFC 7011 §3.3.1).
+    while (end - at >= template.smallest) {
+      if (!writer.write(template, bytes, at, end)) {
+        report(origin.domain, 'record-truncated')
+        break
+      }
+      at += writer.length
+      count++
+    }
+    return count
+  }
+
+  function readOptionsSet(template: Template, bytes: Uint8Array, at: number, end: number): number {
+    if (!template.variable && !tellsAnything(template))
+      return Math.floor((end - at) / template.smallest)
+    let count = 0
+    while (end - at >= template.smallest) {
+      const record = readOptions(template, bytes, at, end)
+      if (record.length < 0) {
+        report(origin.domain, 'record-truncated')
+        break
+      }
+      at += record.length
+      count++
+      const { domain } = origin
+      if (record.boot !== undefined) domain.boot = record.boot
+      if (record.sampling === undefined || !domain.remembered) continue
+      const answer = announce(domain.rates, record.sampling, bounds.samplersPerDomain)
+      if (answer === 'full') report(domain, 'too-many-samplers')
+      if (answer !== 'new') continue
+      announce(domain.exporter.rates, record.sampling, bounds.samplersPerDomain)
+      version++
+    }
+    // Rates may have changed for the records that follow in this message.
+    writer.begin(origin)
+    return count
+  }
+
+  return {
+    get heldBytes() {
+      return heldBytes
+    },
+    get version() {
+      return version
+    },
+    open(next) {
+      begin(next)
+      records = 0
+      learned = false
+    },
+    template(definition) {
+      const answer = templates.add(origin.domain, origin.port, origin.received, definition)
+      if (answer === 'new') learned = true
+      else if (answer !== 'same') report(origin.domain, answer)
+    },
+    data(bytes, at, end, id) {
+      const template = templates.find(origin.domain, origin.port, origin.received, id)
+      if (template === undefined) {
+        hold(bytes, at, end, id)
+        records = undefined
+        return
+      }
+      const count = walk(template, bytes, at, end)
+      if (records !== undefined) records += count
+    },
+    close() {
+      const { domain } = origin
+      if (learned && domain.exporter.held.length > 0) replay()
+      const { implausible, negative } = writer.takeFaults()
+      if (implausible) report(domain, 'implausible-time')
+      if (negative) report(domain, 'negative-duration')
+      return records
+    },
+    forget(domain) {
+      for (const set of [...domain.exporter.held]) {
+        if (set.domain !== domain) continue
+        report(domain, 'held-dropped')
+        release(set)
+      }
+    },
+  }
+}

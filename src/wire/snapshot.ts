@@ -1,0 +1,132 @@
+/** Templates and sampling rates as JSON, so that a restart or another collector need not wait for them. */
+import { formatAddress, parseAddress } from '../telemetry/address.ts'
+import type { Domain, ExporterRegistry } from './exporters.ts'
+import type { Rates } from './sampling.ts'
+import type { TemplateStore } from './templates.ts'
+
+export interface TemplatesSnapshot {
+  readonly format: 1
+  readonly domains: readonly DomainSnapshot[]
+}
+
+export interface DomainSnapshot {
+  exporter: string
+  version: number
+  domain: number
+  templates: TemplateSnapshot[]
+  rates: RatesSnapshot
+}
+
+export interface TemplateSnapshot {
+  id: number
+  options: boolean
+  scopes: number
+  /** Element, length, enterprise; three numbers a field. */
+  fields: number[]
+  /** Source port that announced it last. */
+  port: number
+  /** Milliseconds since 1970. */
+  lastUsed: number
+}
+
+export interface RatesSnapshot {
+  base: number
+  samplers: [id: number, rate: number][]
+  interfaces: [ifIndex: number, rate: number][]
+}
+
+export function exportTemplates(registry: ExporterRegistry): TemplatesSnapshot {
+  const domains: DomainSnapshot[] = []
+  for (const exporter of registry.all()) {
+    for (const domain of exporter.domains.values()) {
+      const templates = templatesOf(domain)
+      const rates = exportRates(domain.rates)
+      if (templates.length === 0 && isEmpty(rates)) continue
+      const { version, id } = domain
+      domains.push({
+        exporter: formatAddress(exporter.address),
+        version,
+        domain: id,
+        templates,
+        rates,
+      })
+    }
+  }
+  return { format: 1, domains }
+}
+
+/**
+ * Files what a snapshot holds, within the same bounds as what comes from the network.
+ * What does not look like a snapshot is passed over. What is already known stays as it is.
+ *
+ * @returns how many templates were filed
+ */
+export function importTemplates(
+  snapshot: unknown,
+  registry: ExporterRegistry,
+  store: TemplateStore,
+  maxSamplers: number,
+): number {
+  let filed = 0
+  for (const saved of arrayOf((snapshot as TemplatesSnapshot | null)?.domains)) {
+    const address = typeof saved?.exporter === 'string' ? parseAddress(saved.exporter) : undefined
+    if (address === undefined || !isCount(saved.domain)) continue
+    if (saved.version !== 9 && saved.version !== 10) continue
+    const templates = arrayOf(saved.templates)
+    const lastUsed = templates.reduce((latest, { lastUsed: at }) => Math.max(latest, at || 0), 0)
+    const exporter = registry.exporter(address, lastUsed)
+    const domain = registry.domain(exporter, saved.version, saved.domain, lastUsed)
+    if (!domain.remembered) continue
+    for (const template of templates) if (importTemplate(domain, template, store)) filed++
+    for (const rates of [domain.rates, exporter.rates]) importRates(saved.rates, rates, maxSamplers)
+  }
+  return filed
+}
+
+function templatesOf(domain: Domain): TemplateSnapshot[] {
+  const saved: TemplateSnapshot[] = []
+  for (const variants of domain.templates.values()) {
+    for (const { template, ports, lastUsed } of variants) {
+      const { id, options, scopes, fields } = template
+      saved.push({ id, options, scopes, fields: [...fields], port: ports.at(-1) ?? 0, lastUsed })
+    }
+  }
+  return saved
+}
+
+function importTemplate(domain: Domain, saved: TemplateSnapshot, store: TemplateStore): boolean {
+  const { id, options, scopes, fields, port, lastUsed } = saved
+  const numbers = [id, scopes, port, lastUsed, ...arrayOf(fields)]
+  if (!numbers.every(isCount) || typeof options !== 'boolean') return false
+  if (fields.length % 3 !== 0 || domain.templates.has(id)) return false
+  const definition = { id, options, scopes, fields: Uint32Array.from(fields) }
+  return store.add(domain, port, lastUsed, definition) === 'new'
+}
+
+function exportRates({ base, samplers, interfaces }: Rates): RatesSnapshot {
+  return { base, samplers: [...samplers], interfaces: [...interfaces] }
+}
+
+function isEmpty({ base, samplers, interfaces }: RatesSnapshot): boolean {
+  return base === 0 && samplers.length === 0 && interfaces.length === 0
+}
+
+function importRates(saved: RatesSnapshot | undefined, rates: Rates, max: number) {
+  if (rates.base === 0 && isCount(saved?.base)) rates.base = saved.base
+  for (const kind of ['samplers', 'interfaces'] as const) {
+    for (const [key, rate] of arrayOf(saved?.[kind])) {
+      if (rates[kind].size >= max) break
+      if (isCount(key) && isCount(rate) && rate > 0 && !rates[kind].has(key)) {
+        rates[kind].set(key, rate)
+      }
+    }
+  }
+}
+
+function isCount(value: unknown): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0
+}
+
+function arrayOf<T>(value: readonly T[] | undefined): readonly T[] {
+  return Array.isArray(value) ? value : []
+}
