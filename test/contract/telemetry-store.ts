@@ -121,15 +121,46 @@ export function telemetryStoreContract(name: string, createBackend: () => Backen
         const segment = { collector: other, kind: 'trap' as const, sequence: number, rows: 1 }
         await store.insertSegment(segment, numberedTraps(2_000_000 + number, 1))
       }
-      const held = { contiguous: 3, beyond: [7, 9] }
-      expect(store.received(other).trap).toEqual(held)
+      const held = {
+        flow: [],
+        syslog: [],
+        trap: [
+          [1, 3],
+          [7, 7],
+          [9, 9],
+        ],
+      }
+      expect(await store.received(other)).toEqual(held)
       await store.stop()
       store = storeOn(connection)
       await store.start()
-      expect(store.received(other).trap).toEqual(held)
-      expect(store.received(other).flow).toEqual({ contiguous: 0, beyond: [] })
+      expect(await store.received(other)).toEqual(held)
       const again = { collector: other, kind: 'trap' as const, sequence: 7, rows: 1 }
       expect(await store.insertSegment(again, numberedTraps(2_000_007, 1))).toBe('duplicate')
+    })
+
+    test('folds the ledger of past days into ranges, and still knows every segment', async () => {
+      const other = randomUUID()
+      const old = `now64(3) - INTERVAL 5 DAY`
+      await command(
+        `INSERT INTO segments SELECT '${other}', 'flow', number, number, 10, ${old}
+         FROM numbers(1, 3000) WHERE number % 1000 != 0`,
+      )
+      await command(`INSERT INTO segments SELECT '${other}', 'flow', 500, 1200, 10, ${old}`)
+      await store.stop()
+      store = storeOn(connection)
+      await store.start()
+      // biome-ignore format: one line
+      expect((await store.received(other)).flow).toEqual([[1, 1999], [2001, 2999]])
+      const { rows } = await store.query(
+        `SELECT sequence, through, rows FROM segments
+         WHERE collector = {other:String} ORDER BY sequence`,
+        { other },
+      )
+      expect(rows).toEqual([
+        { sequence: 1, through: 1999, rows: 10 * (1998 + 1) },
+        { sequence: 2001, through: 2999, rows: 10 * 999 },
+      ])
     })
 
     test('drops by its token what is in the table and not in the ledger', async () => {
@@ -144,7 +175,8 @@ export function telemetryStoreContract(name: string, createBackend: () => Backen
       await store.stop()
       store = storeOn(connection)
       await store.start()
-      expect(store.received(collector).trap.beyond).not.toContain(segment.sequence)
+      const last = (await store.received(collector)).trap.at(-1)
+      expect(last?.[1]).toBeLessThan(segment.sequence)
       expect(await store.insertSegment(segment, native)).toBe('stored')
       expect((await countNumbers(store)).rows - before.rows).toBe(5)
     })
@@ -262,7 +294,7 @@ export function telemetryStoreContract(name: string, createBackend: () => Backen
       for (let i = 0; i < 10; i++) counts.push((await countNumbers(store)).rows)
       expect(counts).toEqual([...counts].sort((a, b) => a - b))
       expect(new Set(await Promise.all(segments))).toEqual(new Set(['stored']))
-      expect(store.received(other).trap).toEqual({ contiguous: 30, beyond: [] })
+      expect((await store.received(other)).trap).toEqual([[1, 30]])
     })
 
     test('gives an older table the columns that it lacks', async () => {
@@ -307,7 +339,7 @@ export function telemetryStoreContract(name: string, createBackend: () => Backen
         await store.stop()
         store = storeOn(connection)
         await store.start()
-        expect(store.received(other).trap).toEqual({ contiguous: 120, beyond: [] })
+        expect((await store.received(other)).trap).toEqual([[1, 120]])
         for (const { id, native } of segments) {
           expect(await store.insertSegment(id, native)).toBe('duplicate')
         }

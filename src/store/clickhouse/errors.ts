@@ -6,6 +6,8 @@ export class EngineUnavailable extends Error {
 /** The bytes of a segment are not rows of its table, and never will be: put it aside. */
 export class SegmentRefused extends Error {
   override name = 'SegmentRefused'
+  /** By which the receiver of segments tells it from what may pass. */
+  readonly refused = true
 }
 
 /** The engine answered a question with an error: bad SQL, a limit that was reached. */

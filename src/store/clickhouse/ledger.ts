@@ -11,7 +11,7 @@ export interface SegmentId {
   /** The collector's UUID. */
   collector: string
   kind: Kind
-  /** Counts from 1 for each collector and kind. */
+  /** Never used twice by a collector for a kind. */
   sequence: number
   rows: number
 }

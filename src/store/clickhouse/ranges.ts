@@ -5,12 +5,8 @@ export interface Ranges {
   has(sequence: number): boolean
   /** Adds `first` … `last`, both included. */
   add(first: number, last?: number): void
-  /** The last number n so that 1 … n are all members; 0 if 1 is none. */
-  contiguous(): number
-  /** The lowest members beyond `contiguous`, at most `limit`. */
-  beyond(limit: number): number[]
-  /** How many ranges it takes. */
-  readonly size: number
+  /** The ranges in rising order, both ends included; the last ones if there are more than `limit`. */
+  list(limit: number): [number, number][]
 }
 
 export function createRanges(): Ranges {
@@ -46,21 +42,9 @@ export function createRanges(): Ranges {
       firsts.splice(from, to - from, first)
       lasts.splice(from, to - from, last)
     },
-    contiguous() {
-      return firsts[0] === 1 ? lasts[0]! : 0
-    },
-    beyond(limit) {
-      const members: number[] = []
-      for (let index = firsts[0] === 1 ? 1 : 0; index < firsts.length; index++) {
-        for (let member = firsts[index]!; member <= lasts[index]!; member++) {
-          if (members.length === limit) return members
-          members.push(member)
-        }
-      }
-      return members
-    },
-    get size() {
-      return firsts.length
+    list(limit) {
+      const from = Math.max(firsts.length - limit, 0)
+      return firsts.slice(from).map((first, index) => [first, lasts[from + index]!])
     },
   }
 }

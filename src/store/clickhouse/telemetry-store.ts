@@ -18,22 +18,17 @@ import type { Connection } from './connection.ts'
 import { EngineUnavailable, SegmentRefused } from './errors.ts'
 import { createLedger, type SegmentId } from './ledger.ts'
 
-/** What is stored of a collector's segments of one kind; sequences count from 1. */
-export interface Received {
-  /** All up to this one are stored; 0: none. */
-  contiguous: number
-  /** The lowest of those stored beyond it, a bounded number of them. */
-  beyond: number[]
-}
-
 export interface TelemetryStore extends Component {
   /**
    * Stores a segment once. The same one delivered at the same time is one insert.
    * @throws SegmentRefused if it never can be stored, EngineUnavailable if it may be later
    */
   insertSegment(id: SegmentId, native: Uint8Array): Promise<'stored' | 'duplicate'>
-  /** May lag behind where several servers write to one engine. */
-  received(collector: string): Record<Kind, Received>
+  /**
+   * The segments it has of a collector as ranges in rising order, both ends included. There may be
+   * more, where several servers write to one engine or where there are very many gaps.
+   */
+  received(collector: string): Promise<Record<Kind, [number, number][]>>
   /** @throws QueryFailed, EngineUnavailable, or the reason of the signal */
   query<T>(
     sql: string,
@@ -56,7 +51,8 @@ const database = 'keepwatch'
 const maxInserts = 2
 /** Segments in memory that wait for their insert. */
 const maxWaiting = 64
-const maxBeyond = 10_000
+/** Ranges in an answer. */
+const maxListed = 10_000
 const foldEveryMs = 6 * 3600 * 1000
 const collectorForm = /^[0-9a-zA-Z._-]{1,100}$/
 
@@ -188,7 +184,7 @@ export function createTelemetryStore(
       await client.close()
     },
     async insertSegment(id, native) {
-      if (!started) throw new EngineUnavailable('the telemetry store has not been started')
+      if (!started) throw notStarted()
       const token = tokenOf(id)
       const same = underway.get(token)
       try {
@@ -209,22 +205,21 @@ export function createTelemetryStore(
           : new EngineUnavailable((error as Error).message, { cause: error })
       }
     },
-    received(collector) {
-      const of = (kind: Kind): Received => {
-        const ranges = ledger.ranges(collector, kind)
-        return {
-          contiguous: ranges?.contiguous() ?? 0,
-          beyond: ranges?.beyond(maxBeyond) ?? [],
-        }
-      }
+    async received(collector) {
+      if (!started) throw notStarted()
+      const of = (kind: Kind) => ledger.ranges(collector, kind)?.list(maxListed) ?? []
       return { flow: of('flow'), syslog: of('syslog'), trap: of('trap') }
     },
     async query(sql, params = {}, options = {}) {
-      if (!started) throw new EngineUnavailable('the telemetry store has not been started')
+      if (!started) throw notStarted()
       return client.query(sql, params, options)
     },
     ready: () => started && client.reachable,
   }
+}
+
+function notStarted(): EngineUnavailable {
+  return new EngineUnavailable('the telemetry store has not been started')
 }
 
 function tokenOf(id: SegmentId): string {
@@ -236,8 +231,8 @@ function check(id: SegmentId, native: Uint8Array) {
   const refuse = (why: string) => new SegmentRefused(`segment ${tokenOf(id)}: ${why}`)
   if (!kinds.includes(id.kind)) throw refuse('there is no such kind')
   if (!collectorForm.test(id.collector)) throw refuse('that is no name of a collector')
-  if (!Number.isSafeInteger(id.sequence) || id.sequence < 1) {
-    throw refuse('sequences are whole numbers from 1')
+  if (!Number.isSafeInteger(id.sequence) || id.sequence < 0) {
+    throw refuse('that is no sequence')
   }
   const table: Table = tables[id.kind]
   const time = table.columns[0]!.name
