@@ -4,7 +4,7 @@ import cookie from '@fastify/cookie'
 import files from '@fastify/static'
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify'
 import { Histogram } from 'prom-client'
-import { z } from 'zod'
+import type { z } from 'zod'
 import type { Component } from '../lib/component.ts'
 import type { Log } from '../lib/log.ts'
 import type { Metrics } from '../lib/metrics.ts'
@@ -18,11 +18,18 @@ export const sessionCookie = 'keepwatch'
 /** What the HTTP edge needs to know of this server's place in the pair. */
 export interface PairView {
   role(): 'active' | 'standby' | 'stopped'
-  term(): number
   /** Console URL of the active server, null if nobody is active as far as this one knows. */
   activeConsole(): string | null
-  /** Why it is as it is, in one sentence. */
-  sentence(): string
+  /** Who is active, in which term, since when and why: what `/active` answers. */
+  summary(): {
+    server: string
+    role: 'active' | 'standby' | 'stopped'
+    term: number
+    since: string
+    active: string | null
+    activeConsole: string | null
+    sentence: string
+  }
   /** Origins of the pair's consoles: they may call each other's API from a browser. */
   origins(): readonly string[]
 }
@@ -113,14 +120,8 @@ export function createHttp(deps: HttpDeps, config: HttpConfig): HttpServer {
       return reply.code(problems.length === 0 ? 200 : 503).send({ alive: true, problems })
     })
     app.get('/active', (_request, reply) => {
-      const active = deps.pair.role() === 'active'
-      return reply.code(active ? 200 : 503).send({
-        active,
-        role: deps.pair.role(),
-        term: deps.pair.term(),
-        activeConsole: deps.pair.activeConsole(),
-        sentence: deps.pair.sentence(),
-      })
+      const summary = deps.pair.summary()
+      return reply.code(summary.role === 'active' ? 200 : 503).send(summary)
     })
     app.get('/metrics', async (_request, reply) =>
       reply.type(deps.metrics.contentType).send(await deps.metrics.metrics()),
@@ -141,7 +142,7 @@ export function createHttp(deps: HttpDeps, config: HttpConfig): HttpServer {
           await serve(name, endpoint, request, reply)
         } catch (error) {
           if (error instanceof ApiError) await fail(reply, error.code, error.message)
-          else if (error instanceof z.ZodError) await fail(reply, 'bad-request', sentenceOf(error))
+          else if (error instanceof BadRequest) await fail(reply, 'bad-request', error.message)
           else throw error
         } finally {
           done({ status: reply.statusCode })
@@ -167,9 +168,9 @@ export function createHttp(deps: HttpDeps, config: HttpConfig): HttpServer {
       ...(endpoint.stream ? [] : [AbortSignal.timeout(requestDeadlineMs)]),
     ])
     const call = {
-      params: endpoint.params?.parse(request.params),
-      query: endpoint.query?.parse(request.query),
-      body: endpoint.body?.parse(request.body ?? {}),
+      params: parse(endpoint.params, request.params),
+      query: parse(endpoint.query, request.query),
+      body: parse(endpoint.body, request.body ?? {}),
       caller,
       signal,
       address: request.ip,
@@ -190,7 +191,8 @@ export function createHttp(deps: HttpDeps, config: HttpConfig): HttpServer {
     if (endpoint.stream) {
       await stream(reply, handler(call) as AsyncIterable<unknown>, signal)
     } else {
-      const answer = await handler(call)
+      // Nothing leaves that the contract does not name.
+      const answer = endpoint.response.parse(await handler(call))
       await reply.header('Cache-Control', 'no-store').send(answer)
     }
   }
@@ -297,6 +299,14 @@ async function stream(reply: FastifyReply, events: AsyncIterable<unknown>, signa
 
 function isSameOrigin(request: FastifyRequest, origin: string): boolean {
   return origin === `${request.protocol}://${request.headers.host}`
+}
+
+class BadRequest extends Error {}
+
+function parse(schema: z.ZodType | undefined, input: unknown): unknown {
+  const result = schema?.safeParse(input)
+  if (result?.success === false) throw new BadRequest(sentenceOf(result.error))
+  return result?.data
 }
 
 function sentenceOf(error: z.ZodError): string {

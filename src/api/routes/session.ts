@@ -23,7 +23,8 @@ export interface SessionStores<Tx> {
   users: {
     find(name: string): Promise<User | null>
     verify(name: string, password: string): Promise<User | null>
-    changePassword(tx: Tx, id: string, password: string, keep?: string): Promise<boolean>
+    hashPassword(password: string): Promise<string>
+    changePassword(tx: Tx, id: string, passwordHash: string, keep?: string): Promise<boolean>
   }
   sessions: {
     create(userId: string, seconds: number): Promise<{ secret: string; expires: Date }>
@@ -133,8 +134,9 @@ export function sessionRoutes<Tx>(deps: {
       if (body.next === body.current) {
         throw new ApiError('bad-request', 'next: the new password has to be another one')
       }
+      const hash = await stores.users.hashPassword(body.next)
       await write(caller, { action: 'change password', subject: user.name }, tx =>
-        stores.users.changePassword(tx, user.id, body.next, caller.session),
+        stores.users.changePassword(tx, user.id, hash, caller.session),
       )
       deps.onPasswordChosen(user.name)
       return sessionOf({ ...user, mustChange: false }, caller.expires)

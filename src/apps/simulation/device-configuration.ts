@@ -40,6 +40,10 @@ const single =
 const known =
   /^(?:aaa|access-list|address-family|archive|arp|bandwidth|banner|bgp|clock|crypto|description|enable|encapsulation|exec-timeout|exit-address-family|hostname|ip|ipv6|lldp|log|logging|login|match|mtu|neighbor|name|network|no|ntp|passive-interface|password|privilege|redistribute|route-map|router-id|service|service-policy|set|shutdown|snmp-server|spanning-tree|speed|standby|switchport|tacacs-server|transport|username|version)\b/
 
+/** Commands that leave the block they are typed in. */
+const global =
+  /^(?:no )?(?:aaa|clock|enable|hostname|ip (?:domain|route|prefix-list)|ipv6 route|log|logging|ntp|service|snmp-server|spanning-tree mode|tacacs-server|username)\b/
+
 /** @param closing what follows a new block: `!`, or `exit` and `!` */
 export function createConfiguration(text: string, closing: readonly string[]): DeviceConfiguration {
   const root: Block = parse(text)
@@ -55,6 +59,7 @@ export function createConfiguration(text: string, closing: readonly string[]): D
       return 'done'
     }
     if (!known.test(command)) return 'invalid'
+    if (global.test(command)) path.length = 0
     const block = path.at(-1) ?? root
     if (word === 'no') return remove(block, command.slice(3)) ? 'done' : 'invalid'
     set(block, command)

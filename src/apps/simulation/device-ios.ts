@@ -16,7 +16,7 @@ export interface IosDevice {
   configure(user: string, lines: readonly string[]): string | undefined
 }
 
-export interface IosTerminal {
+interface IosTerminal {
   user: string
   rows: number
   write(text: string): void
@@ -39,9 +39,9 @@ export function createIosDevice(
   function running(): string {
     const body = configuration.text()
     const header = changed
-      ? `! Last configuration change at ${iosTime(changed.at)} by ${changed.by}\n!\n`
-      : ''
-    return `Building configuration...\n\nCurrent configuration : ${body.length} bytes\n!\n${header}${body}\nend\n\n`
+      ? `Last configuration change at ${iosTime(changed.at)} by ${changed.by}`
+      : 'No configuration change since last restart'
+    return `Building configuration...\n\nCurrent configuration : ${body.length} bytes\n!\n! ${header}\n!\n${body}\nend\n\n`
   }
 
   function version(): string {

@@ -2,7 +2,7 @@
 import { createSocket, type Socket } from 'node:dgram'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Clock } from '../../lib/clock.ts'
-import { type Component, createSequence } from '../../lib/component.ts'
+import type { Component } from '../../lib/component.ts'
 import {
   bootBefore,
   createIpfix,
@@ -24,14 +24,18 @@ export interface CollectorPorts {
   traps: number
 }
 
-/** A device of the lab that one can log in to and whose configuration changes now and then. */
-export interface LabDevice extends Component {
-  readonly hostname: string
-  readonly address: string
-  /** What IOS-like and Linux hosts log when this user has changed something. */
-  changedMessage(user: string, now: Date, sequence: number): string
-  /** Changes something, as this user. */
-  change(user: string): void
+/** A device that logs and traps, and whose configuration somebody changes now and then. */
+export interface LoggingDevice {
+  kind: 'ios' | 'frr'
+  hostname: string
+  address: string
+  /** Changes the configuration as this user; the device then says so. */
+  configure(user: string, change: readonly string[]): void
+}
+
+export interface SimulatedNetwork extends Component {
+  /** What a device logs when this user has changed its configuration. */
+  sayConfigured(hostname: string, user: string, from: string): void
 }
 
 const secondMs = 1000
@@ -48,9 +52,9 @@ const changeEveryMs = 10 * 60_000
  * @param config.history true: begins with the flows of the past day, so that there is a day to look at
  */
 export function createSimulatedNetwork(
-  deps: { clock: Clock; devices: readonly LabDevice[] },
+  deps: { clock: Clock; devices: readonly LoggingDevice[] },
   config: { ports: CollectorPorts; history: boolean; seed: number },
-): Component {
+): SimulatedNetwork {
   const { clock } = deps
   const { ports } = config
   const random = createRandom(config.seed)
@@ -61,7 +65,7 @@ export function createSimulatedNetwork(
     exporter('127.1.0.3', '10.3.0', 6, ports.ipfix, createIpfix(42), true),
     exporter('127.1.0.4', '10.4.0', 24, ports.sflow, createSflow(boot, '127.1.0.4', 64), false),
   ]
-  const loggers = deps.devices.map(device => sender(device.address))
+  const loggers = deps.devices.map(device => ({ ...sender(device.address), device }))
   const timers: NodeJS.Timeout[] = []
   let stopping = new AbortController()
   let sequence = 1000
@@ -120,43 +124,63 @@ export function createSimulatedNetwork(
     }
   }
 
-  function logSomething() {
+  function log(logger: (typeof loggers)[number], severity: number, text: string) {
     const now = new Date(clock.wall())
-    for (const [index, device] of deps.devices.entries()) {
-      const text = chatter(random, device.hostname, now, ++sequence)
-      loggers[index]!.send(Buffer.from(text), ports.syslog_udp, ports.host)
+    const { kind, hostname } = logger.device
+    const line =
+      kind === 'ios'
+        ? iosSyslog(severity, ++sequence, hostname, now, text)
+        : linuxSyslog(3, severity, hostname, 'vtysh', 1200 + random.below(300), now, text)
+    logger.send(Buffer.from(line), ports.syslog_udp, ports.host)
+  }
+
+  function logSomething() {
+    const address = `10.0.10.${10 + random.below(90)}`
+    for (const logger of loggers) {
+      const [severity, text] = random.pick(chatter[logger.device.kind])
+      log(logger, severity, text.replace('ADDRESS', address))
     }
   }
 
   function flapSomething() {
-    const now = clock.wall()
-    const ticks = Math.floor((now - boot) / 10)
+    const logger = loggers.find(({ device }) => device.kind === 'ios')
+    if (!logger) return
+    const ticks = Math.floor((clock.wall() - boot) / 10)
     const port = 1 + random.below(8)
-    const name = `GigabitEthernet0/${port}`
-    const [logger] = loggers
-    const [device] = deps.devices
-    if (!logger || !device) return
+    const name = `GigabitEthernet1/0/${port}`
     const up = random.next() < 0.5
-    const text = `%LINK-${up ? 5 : 3}-UPDOWN: Interface ${name}, changed state to ${up ? 'up' : 'down'}`
-    const line = iosSyslog(up ? 5 : 3, ++sequence, device.hostname, new Date(now), text)
-    logger.send(Buffer.from(line), ports.syslog_udp, ports.host)
+    const state = up ? 'up' : 'down'
+    log(
+      logger,
+      up ? 5 : 3,
+      `%LINK-${up ? 5 : 3}-UPDOWN: Interface ${name}, changed state to ${state}`,
+    )
     logger.send(linkTrap(up, port, name, ticks), ports.traps, ports.host)
     if (random.next() < 0.2) {
-      logger.send(authenticationTrapV1(device.address, ticks), ports.traps, ports.host)
+      logger.send(authenticationTrapV1(logger.device.address, ticks), ports.traps, ports.host)
     }
   }
 
   function changeSomething() {
-    const index = random.below(deps.devices.length)
-    const device = deps.devices[index]
-    if (!device) return
+    if (deps.devices.length === 0) return
+    const device = random.pick(deps.devices)
     const user = random.pick(['alice', 'bob', 'carol'])
-    device.change(user)
-    const text = device.changedMessage(user, new Date(clock.wall()), ++sequence)
-    loggers[index]!.send(Buffer.from(text), ports.syslog_udp, ports.host)
+    const customer = `customer ${100 + random.below(900)}`
+    device.configure(
+      user,
+      device.kind === 'ios'
+        ? [`interface GigabitEthernet1/0/${1 + random.below(20)}`, `description ${customer}`]
+        : [`ip route 10.${random.below(250)}.${random.below(250)}.0/24 198.51.100.9`],
+    )
   }
 
-  const senders: Component = {
+  function sayConfigured(hostname: string, user: string, from: string) {
+    const logger = loggers.find(({ device }) => device.hostname === hostname)
+    if (logger) log(logger, 5, `%SYS-5-CONFIG_I: Configured from ${from} by ${user}`)
+  }
+
+  return {
+    sayConfigured,
     async start() {
       stopping = new AbortController()
       await Promise.all([...exporters, ...loggers].map(one => one.open()))
@@ -177,7 +201,6 @@ export function createSimulatedNetwork(
       for (const one of [...exporters, ...loggers]) one.close()
     },
   }
-  return createSequence([...deps.devices, senders])
 }
 
 /** Sends from an address of its own, as a device would. */
@@ -218,30 +241,22 @@ function spread(random: Random, flow: SimulatedFlow): SimulatedFlow {
   }
 }
 
-function chatter(random: Random, hostname: string, now: Date, sequence: number): string {
-  const address = `10.0.10.${10 + random.below(90)}`
-  if (hostname.startsWith('rtr')) {
-    const [severity, text] = random.pick([
-      [
-        6,
-        `%SEC_LOGIN-6-LOGIN_SUCCESS: Login Success [user: alice] [Source: ${address}] [localport: 22]`,
-      ],
-      [
-        5,
-        '%OSPF-5-ADJCHG: Process 1, Nbr 10.0.0.2 on GigabitEthernet0/1 from LOADING to FULL, Loading Done',
-      ],
-      [4, `%SEC-6-IPACCESSLOGP: list 101 denied tcp ${address}(4431) -> 10.0.0.1(23), 1 packet`],
-      [6, '%SYS-6-LOGGINGHOST_STARTSTOP: Logging to host 10.0.10.53 port 514 started'],
-      [3, '%PLATFORM-3-TEMPERATURE: Inlet sensor reads 41 Celsius, threshold 40'],
-    ] as const)
-    return iosSyslog(severity, sequence, hostname, now, text)
-  }
-  const [facility, severity, app, text] = random.pick([
-    [10, 6, 'sshd', `Accepted publickey for ops from ${address} port 51022 ssh2`],
-    [3, 6, 'bgpd', `%ADJCHANGE: neighbor ${address} in vrf default Up`],
-    [9, 6, 'cron', '(root) CMD (/usr/lib/backup/nightly)'],
-    [0, 4, 'kernel', 'nf_conntrack: table 80% full'],
-    [3, 5, 'zebra', 'interface eth1 vrf default index 3 changed UP'],
-  ] as const)
-  return linuxSyslog(facility, severity, hostname, app, 1200 + random.below(300), now, text)
+/** Everyday lines as [severity, text]. */
+const chatter: Record<LoggingDevice['kind'], readonly (readonly [number, string])[]> = {
+  ios: [
+    [
+      6,
+      '%SEC_LOGIN-6-LOGIN_SUCCESS: Login Success [user: alice] [Source: ADDRESS] [localport: 22]',
+    ],
+    [5, '%OSPF-5-ADJCHG: Process 1, Nbr ADDRESS on Vlan99 from LOADING to FULL, Loading Done'],
+    [4, '%SEC-6-IPACCESSLOGP: list 101 denied tcp ADDRESS(4431) -> 10.0.0.1(23), 1 packet'],
+    [6, '%SYS-6-LOGGINGHOST_STARTSTOP: Logging to host ADDRESS port 514 started'],
+    [3, '%PLATFORM-3-TEMPERATURE: Inlet sensor reads 41 Celsius, threshold 40'],
+  ],
+  frr: [
+    [6, 'bgpd: %ADJCHANGE: neighbor ADDRESS in vrf default Up'],
+    [6, 'zebra: interface eth1 vrf default index 3 changed UP'],
+    [6, 'ospfd: AdjChg: Nbr ADDRESS on eth0: Loading -> Full'],
+    [4, 'kernel: nf_conntrack: table 80% full'],
+  ],
 }

@@ -22,6 +22,8 @@ export interface Tokens {
     tx: Tx,
     token: { name: string; role: Role; expires: Date | null },
   ): Promise<{ token: Token; secret: string }>
+  /** A token without an end whose secret was made elsewhere. @throws Conflict if the name is taken */
+  adopt(tx: Tx, token: { name: string; role: Role; secret: string }): Promise<Token>
   remove(tx: Tx, id: string): Promise<boolean>
 }
 
@@ -29,6 +31,20 @@ const columns = 'id, name, role, created_by AS "createdBy", created, expires'
 
 export function createTokens(deps: { database: Queries }): Tokens {
   const { database } = deps
+
+  async function insert(
+    tx: Tx,
+    { name, role, expires }: { name: string; role: Role; expires: Date | null },
+    secret: string,
+  ): Promise<Token> {
+    const [token] = await tx.query<Token>(
+      `INSERT INTO tokens (name, token_hash, role, created_by, expires)
+       VALUES ($1, $2, $3, $4, $5) RETURNING ${columns}`,
+      [name, hashOf(secret), role, tx.who, expires],
+    )
+    return token!
+  }
+
   return {
     list: () => database.query<Token>(`SELECT ${columns} FROM tokens ORDER BY name`),
 
@@ -41,15 +57,12 @@ export function createTokens(deps: { database: Queries }): Tokens {
       return token ?? null
     },
 
-    async create(tx, { name, role, expires }) {
+    async create(tx, token) {
       const secret = newSecret('kw_')
-      const [token] = await tx.query<Token>(
-        `INSERT INTO tokens (name, token_hash, role, created_by, expires)
-         VALUES ($1, $2, $3, $4, $5) RETURNING ${columns}`,
-        [name, hashOf(secret), role, tx.who, expires],
-      )
-      return { token: token!, secret }
+      return { token: await insert(tx, token, secret), secret }
     },
+
+    adopt: (tx, { secret, ...token }) => insert(tx, { ...token, expires: null }, secret),
 
     async remove(tx, id) {
       return (await tx.query('DELETE FROM tokens WHERE id = $1 RETURNING id', [id])).length > 0

@@ -1,0 +1,77 @@
+import { createSocket } from 'node:dgram'
+import { createServer } from 'node:net'
+
+export type Transport = 'tcp' | 'udp'
+
+/** What listens where; 0 = any free port. */
+export const defaultPorts = {
+  console: { port: 8440, transport: 'tcp', what: 'console of server-a' },
+  standby_console: { port: 8441, transport: 'tcp', what: 'console of server-b' },
+  netflow: { port: 2055, transport: 'udp', what: 'NetFlow' },
+  ipfix: { port: 4739, transport: 'udp', what: 'IPFIX' },
+  sflow: { port: 6343, transport: 'udp', what: 'sFlow' },
+  syslog_udp: { port: 5514, transport: 'udp', what: 'syslog over UDP' },
+  syslog_tcp: { port: 5514, transport: 'tcp', what: 'syslog over TCP' },
+  traps: { port: 5162, transport: 'udp', what: 'SNMP traps' },
+} as const satisfies Record<string, { port: number; transport: Transport; what: string }>
+
+export type PortName = keyof typeof defaultPorts
+export type Ports = Record<PortName, number>
+
+/**
+ * The ports to use: what was asked for, else what was used the last time, else the default. A port
+ * nobody asked for that is taken is replaced by a free one, and that is said.
+ * @throws Error if a port that was asked for is taken
+ */
+export async function choosePorts(
+  asked: Partial<Ports>,
+  before: Partial<Ports>,
+  say: (line: string) => void,
+): Promise<Ports> {
+  const chosen: Partial<Ports> = {}
+  for (const name of Object.keys(defaultPorts) as PortName[]) {
+    const { port: standard, transport, what } = defaultPorts[name]
+    const wanted = asked[name] ?? before[name] ?? standard
+    if (wanted === 0) chosen[name] = await freePort(transport)
+    else if (await isFree(wanted, transport)) chosen[name] = wanted
+    else if (asked[name] !== undefined) {
+      throw new Error(`port ${wanted}/${transport} for ${what} is taken by another program`)
+    } else {
+      chosen[name] = await freePort(transport)
+      say(`port ${wanted}/${transport} is taken; ${what} uses ${chosen[name]}`)
+    }
+  }
+  return chosen as Ports
+}
+
+export function freePort(transport: Transport): Promise<number> {
+  return listen(0, transport)
+}
+
+async function isFree(port: number, transport: Transport): Promise<boolean> {
+  return listen(port, transport).then(
+    () => true,
+    () => false,
+  )
+}
+
+/** Binds the port on every address for a moment; resolves with its number. */
+function listen(port: number, transport: Transport): Promise<number> {
+  return new Promise((resolve, reject) => {
+    if (transport === 'udp') {
+      const socket = createSocket('udp4')
+      socket.once('error', reject)
+      socket.bind(port, () => {
+        const bound = socket.address().port
+        socket.close(() => resolve(bound))
+      })
+    } else {
+      const server = createServer()
+      server.once('error', reject)
+      server.listen(port, () => {
+        const bound = (server.address() as { port: number }).port
+        server.close(() => resolve(bound))
+      })
+    }
+  })
+}

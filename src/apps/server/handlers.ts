@@ -1,0 +1,157 @@
+import type { Handlers } from '../../api/handler.ts'
+import { ApiError } from '../../api/handler.ts'
+import { type DeviceStores, deviceRoutes } from '../../api/routes/devices.ts'
+import { logRoutes, type SyslogFeed } from '../../api/routes/logs.ts'
+import { pairRoutes } from '../../api/routes/pair.ts'
+import { type SessionStores, sessionRoutes } from '../../api/routes/session.ts'
+import { type Ask, trafficRoutes } from '../../api/routes/traffic.ts'
+import { watchRoutes } from '../../api/routes/watch.ts'
+import type { Write } from '../../api/write.ts'
+import type { CollectorState } from '../../collect/receive.ts'
+import type { Driver } from '../../devices/drivers/driver.ts'
+import { nextRun } from '../../devices/schedule.ts'
+import type { Clock } from '../../lib/clock.ts'
+import { EngineUnavailable, QueryFailed } from '../../store/clickhouse/errors.ts'
+import type { TelemetryStore } from '../../store/clickhouse/telemetry-store.ts'
+import type { Alarms } from '../../store/postgres/alarms.ts'
+import type { Audit } from '../../store/postgres/audit.ts'
+import type { Credentials } from '../../store/postgres/credentials.ts'
+import type { Tx } from '../../store/postgres/database.ts'
+import type { Devices } from '../../store/postgres/devices.ts'
+import type { Jobs } from '../../store/postgres/jobs.ts'
+import type { RoleChanges } from '../../store/postgres/role-changes.ts'
+import type { Versions } from '../../store/postgres/versions.ts'
+import { collectorAwayMs } from './conditions.ts'
+import type { Directory } from './directory.ts'
+import type { createPairView } from './pair-view.ts'
+
+/** All operations of the API, with the stores they work on. */
+export function createHandlers(deps: {
+  clock: Clock
+  pair: ReturnType<typeof createPairView>
+  logIns: SessionStores<Tx>
+  alarms: Alarms
+  audit: Audit
+  devices: Devices
+  versions: Versions
+  jobs: Jobs
+  credentials: Credentials
+  roleChanges: RoleChanges
+  drivers: ReadonlyMap<string, Driver>
+  directory: Directory
+  telemetry: TelemetryStore
+  feed: SyslogFeed
+  write: Write<Tx>
+  collectors(): { state: CollectorState; seenAt: number }[]
+  requestBackup(deviceId: string, by: string): Promise<{ id: string }>
+  switchover(): { accepted: boolean; sentence: string }
+  onPasswordChosen(user: string): void
+}): Handlers {
+  const { clock, write } = deps
+  const now = () => clock.wall()
+  return {
+    ...sessionRoutes({
+      stores: deps.logIns,
+      write,
+      now,
+      onPasswordChosen: deps.onPasswordChosen,
+    }),
+    ...pairRoutes({
+      write,
+      roleChanges: deps.roleChanges,
+      view: async () => deps.pair.state(),
+      async switchOver() {
+        const { accepted, sentence } = deps.switchover()
+        if (!accepted) throw new ApiError('conflict', sentence)
+      },
+    }),
+    ...trafficRoutes({ ask: askOf(deps.telemetry), now }),
+    ...logRoutes({ ask: askOf(deps.telemetry), feed: deps.feed, names: deps.directory, now }),
+    ...deviceRoutes({
+      stores: deviceStores(deps),
+      write,
+      drivers: deps.drivers,
+      nextRun,
+      now,
+      async requestBackup(deviceId, by) {
+        return Number((await deps.requestBackup(deviceId, by)).id)
+      },
+    }),
+    ...watchRoutes({
+      alarms: deps.alarms,
+      audit: deps.audit,
+      write,
+      collectors: () =>
+        deps.collectors().map(({ state, seenAt }) => ({
+          state,
+          seenAt: new Date(seenAt).toISOString(),
+          online: now() - seenAt <= collectorAwayMs,
+        })),
+    }),
+  }
+}
+
+/** Questions to the engine, its errors as answers of the API. */
+function askOf(telemetry: TelemetryStore): Ask {
+  return async <Row>(
+    sql: { text: string; params: Record<string, unknown> },
+    signal: AbortSignal,
+  ) => {
+    try {
+      const { rows, statistics } = await telemetry.query<Row>(sql.text, sql.params, { signal })
+      return { rows, rowsRead: statistics.rowsRead, elapsedMs: statistics.elapsedMs }
+    } catch (error) {
+      if (error instanceof EngineUnavailable) throw new ApiError('unavailable', error.message)
+      if (error instanceof QueryFailed) throw new ApiError('internal', error.message)
+      if ((error as Error).name === 'TimeoutError') {
+        throw new ApiError('timeout', 'the question took too long; ask for a shorter time')
+      }
+      throw error
+    }
+  }
+}
+
+/** The state's repositories in the form in which the API asks for them. */
+function deviceStores(deps: {
+  devices: Devices
+  versions: Versions
+  jobs: Jobs
+  credentials: Credentials
+}): DeviceStores<Tx> {
+  const { devices, versions, jobs, credentials } = deps
+  return {
+    devices: {
+      list: () => devices.list(),
+      find: id => devices.find(id),
+      create: async (tx, fields) => (await devices.create(tx, fields)).id,
+      update: async (tx, id, fields) => (await devices.update(tx, id, fields)) !== null,
+      remove: (tx, id) => devices.remove(tx, id),
+    },
+    versions: {
+      list: ({ device, ...request }) => versions.list({ ...request, deviceId: device }),
+      async find(id) {
+        const version = await versions.find(id)
+        if (!version) return null
+        const device = await devices.find(version.deviceId)
+        return {
+          ...version,
+          content: await versions.text(version),
+          driver: device?.driver ?? '',
+        }
+      },
+      async before(id) {
+        const version = await versions.find(id)
+        return version ? ((await versions.before(version))?.id ?? null) : null
+      },
+    },
+    jobs: {
+      list: ({ device, ...request }) => jobs.list({ ...request, deviceId: device }),
+      find: id => jobs.find(id),
+    },
+    credentials: {
+      list: () => credentials.list(),
+      create: (tx, credential) => credentials.create(tx, credential),
+      remove: (tx, id) => credentials.remove(tx, id),
+    },
+  }
+}

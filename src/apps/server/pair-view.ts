@@ -1,0 +1,88 @@
+import type { z } from 'zod'
+import type { pairState } from '../../api/contract/pair.ts'
+import type { PairView } from '../../api/http.ts'
+import type { NodeStatus } from '../../failover/node.ts'
+import type { Directory, KnownServer } from './directory.ts'
+
+type PairState = z.output<typeof pairState>
+
+/** The pair as this server sees it, out of its node, its peer's answers and the state. */
+export function createPairView(
+  deps: { status(): NodeStatus; directory: Directory; engineReady(): boolean },
+  config: { name: string; timings: PairState['timings']; ownConsole: () => string },
+): PairView & { state(): PairState } {
+  const { directory } = deps
+
+  function consoleOf(name: string | undefined): string | null {
+    if (name === undefined) return null
+    if (name === config.name) return config.ownConsole()
+    return directory.servers().find(server => server.name === name)?.consoleUrl ?? null
+  }
+
+  /** When the active became active. */
+  function sinceOf(status: NodeStatus): string {
+    const since = status.role === 'active' ? status.since : directory.leader()?.since
+    return (since ?? status.since).toISOString()
+  }
+
+  function roleOf(server: KnownServer, status: NodeStatus): PairState['servers'][number]['role'] {
+    if (server.name === config.name) return status.role
+    const evidence = status.peer?.evidence
+    if (evidence?.kind === 'alive' && evidence.server === server.name) return evidence.role
+    // While it is not heard, it is not known what it is; as a rule it is gone.
+    return 'unknown'
+  }
+
+  return {
+    role: () => deps.status().role,
+    activeConsole: () => consoleOf(deps.status().active),
+    summary() {
+      const status = deps.status()
+      const { name } = config
+      const { role, term, active = null, sentence } = status
+      return {
+        server: name,
+        role,
+        term,
+        since: sinceOf(status),
+        active,
+        activeConsole: consoleOf(status.active),
+        sentence,
+      }
+    },
+    origins: () => directory.origins(),
+    state() {
+      const status = deps.status()
+      return {
+        self: config.name,
+        role: status.role,
+        term: status.term,
+        active: status.active ?? null,
+        activeConsole: consoleOf(status.active),
+        since: sinceOf(status),
+        sentence: status.sentence,
+        servers: directory.servers().map(server => {
+          const self = server.name === config.name
+          return {
+            name: server.name,
+            installed: server.installed,
+            role: roleOf(server, status),
+            self,
+            version: server.version,
+            console: server.consoleUrl,
+            startedAt: server.startedAt.toISOString(),
+            seenAt: server.seenAt.toISOString(),
+            engine: self ? deps.engineReady() : null,
+          }
+        }),
+        heartbeat: {
+          counter: status.heartbeat.counter,
+          ageMs: status.heartbeat.ageMs ?? null,
+          recentMs: status.heartbeat.recentMs,
+        },
+        timings: config.timings,
+        database: directory.database(),
+      }
+    },
+  }
+}

@@ -1,0 +1,65 @@
+import { z } from 'zod'
+import { flowTable } from '../../telemetry/flow.ts'
+import { syslogTable } from '../../telemetry/syslog.ts'
+import { trapTable } from '../../telemetry/trap.ts'
+
+const port = z.number().int().min(0).max(65_535)
+const file = z.string().min(1)
+const days = z.number().int().positive()
+
+/** The settings file of `keepwatch server`. Paths are relative to the file. */
+export const serverSettings = z.strictObject({
+  name: z
+    .string()
+    .regex(/^[a-z0-9][a-z0-9-]{0,19}$/, 'lower-case letters, digits and hyphens, at most 20'),
+  /** How it was installed; decides nothing but the words in the console. */
+  installed: z.enum(['primary', 'secondary']),
+  dataDir: file,
+  console: z.strictObject({
+    host: z.string().default('127.0.0.1'),
+    port: port.default(443),
+    /** How browsers and programs reach it; by default made of host and port. */
+    url: z.url().optional(),
+    /** PEM files; without them it serves plain HTTP, and only on a loopback address. */
+    tls: z.strictObject({ key: file, cert: file }).optional(),
+  }),
+  /** Where collectors and the other server reach this one; always mutual TLS. */
+  link: z.strictObject({
+    host: z.string().default('0.0.0.0'),
+    port: port.default(8450),
+    /** The name or address that the others connect to; it is in the certificate. */
+    advertise: z.string().min(1),
+    /** Folder with `<name>.key`, `<name>.crt` and `ca.crt`. */
+    identity: file,
+  }),
+  database: z.strictObject({ url: z.string().startsWith('postgres') }),
+  /** 32 bytes in base64; the same on both servers. Secrets of devices are encrypted under it. */
+  keyFile: file,
+  failover: z
+    .strictObject({
+      heartbeatMs: z.number().int().positive().default(1000),
+      leaseMs: z.number().int().positive().default(10_000),
+      timeoutMs: z.number().int().positive().default(60_000),
+    })
+    .prefault({}),
+  /** What the first active of a new deployment creates. */
+  first: z
+    .strictObject({
+      /** Holds the password of the user `admin`; removed once a person has chosen another. */
+      passwordFile: file,
+      /** Holds the secret of an API token with the role administrator. */
+      tokenFile: file,
+    })
+    .optional(),
+  /** Days that telemetry is kept. */
+  keepDays: z
+    .strictObject({
+      flow: days.default(flowTable.keepDays),
+      syslog: days.default(syslogTable.keepDays),
+      trap: days.default(trapTable.keepDays),
+    })
+    .prefault({}),
+  log: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
+})
+
+export type ServerSettings = z.output<typeof serverSettings>

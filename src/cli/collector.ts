@@ -1,0 +1,15 @@
+import { Command } from 'commander'
+import { collectorFileSettings, createCollectorProgram } from '../apps/collector.ts'
+import { readSettings } from '../lib/settings.ts'
+import { runInForeground } from './foreground.ts'
+
+/** `keepwatch collector`: receives telemetry at a site and delivers it to the servers. */
+export function collectorCommand(): Command {
+  return new Command('collector')
+    .description('run a collector from its settings file')
+    .requiredOption('--settings <file>', 'the settings file (YAML)')
+    .action(async ({ settings: file }: { settings: string }) => {
+      const collector = createCollectorProgram(readSettings(file, collectorFileSettings), file)
+      await runInForeground(collector, () => ({ ports: collector.ports }))
+    })
+}

@@ -1,0 +1,40 @@
+import { Command } from 'commander'
+import { SettingsError } from '../lib/settings.ts'
+import { version } from '../lib/version.ts'
+import { collectorCommand } from './collector.ts'
+import { pairCommand } from './pair.ts'
+import { serverCommand } from './server.ts'
+import { simulateCommand } from './simulate.ts'
+import { statusCommand } from './status.ts'
+
+/** Carries out one command line; ends the process with 1 if it fails, with 2 if it is not understood. */
+export async function run(args: string[]): Promise<void> {
+  const program = new Command('keepwatch')
+    .description('The network monitor that does not stop when one of its own servers does.')
+    .version(version)
+    .showHelpAfterError('(keepwatch --help shows what there is)')
+    .exitOverride()
+  for (const command of [
+    pairCommand(),
+    serverCommand(),
+    collectorCommand(),
+    statusCommand(),
+    simulateCommand(),
+  ]) {
+    program.addCommand(command.exitOverride())
+  }
+  try {
+    await program.parseAsync(args, { from: 'user' })
+  } catch (error) {
+    const { exitCode } = error as { exitCode?: number }
+    if (exitCode !== undefined) process.exit(exitCode === 0 ? 0 : 2)
+    const message = error instanceof SettingsError ? error.message : describe(error)
+    process.stderr.write(`keepwatch: ${message}\n`)
+    process.exit(1)
+  }
+}
+
+function describe(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  return process.env.KEEPWATCH_DEBUG ? (error.stack ?? error.message) : error.message
+}

@@ -1,0 +1,16 @@
+import { Command } from 'commander'
+import { createServer } from '../apps/server/server.ts'
+import { serverSettings } from '../apps/server/settings.ts'
+import { readSettings } from '../lib/settings.ts'
+import { runInForeground } from './foreground.ts'
+
+/** `keepwatch server`: one server of a pair. */
+export function serverCommand(): Command {
+  return new Command('server')
+    .description('run one server from its settings file')
+    .requiredOption('--settings <file>', 'the settings file (YAML)')
+    .action(async ({ settings: file }: { settings: string }) => {
+      const server = createServer(readSettings(file, serverSettings), file)
+      await runInForeground(server, () => ({ url: server.url }))
+    })
+}
