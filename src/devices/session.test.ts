@@ -1,4 +1,4 @@
-import { execFileSync, spawn, spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, connect as tcp } from 'node:net'
@@ -55,7 +55,7 @@ function rememberKeys(): HostKeys & { known: Map<string, string> } {
   }
 }
 
-const quick: Partial<SessionLimits> = { quietMs: 40, silenceMs: 700, handshakeMs: 4000 }
+const quick: Partial<SessionLimits> = { quietMs: 40, silenceMs: 4000, handshakeMs: 8000 }
 
 function backUp(
   port: number,
@@ -242,7 +242,7 @@ describe('a backup that fails says why, and shows how far it came', () => {
       iosScript({ running: () => ({ text: shown(configuration).slice(0, 900), after: 'stall' }) }),
     )
     const started = performance.now()
-    const failure = await failureOf(backUp(device.port))
+    const failure = await failureOf(backUp(device.port, { limits: { silenceMs: 600 } }))
     expect(failure.reason).toBe('timeout')
     expect(performance.now() - started).toBeLessThan(4000)
     expect(failure.evidence).toContain('hostname core1')
@@ -250,7 +250,10 @@ describe('a backup that fails says why, and shows how far it came', () => {
   })
 
   test('timeout: something accepts the connection and says nothing', async () => {
-    const server = createServer(socket => socket.on('error', () => {}).resume()).listen(0, '127.0.0.1')
+    const server = createServer(socket => socket.on('error', () => {}).resume()).listen(
+      0,
+      '127.0.0.1',
+    )
     await once(server, 'listening')
     const { port } = server.address() as { port: number }
     const failure = await failureOf(backUp(port, { limits: { handshakeMs: 300 } }))
@@ -362,7 +365,7 @@ describe('a Linux host', () => {
       mkdirSync('/run/sshd', { recursive: true })
       const pair = ssh2.utils.generateKeyPairSync('ed25519')
       writeFileSync(join(folder, 'authorized_keys'), `${pair.public}\n`, { mode: 0o600 })
-      execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', join(folder, 'host')])
+      writeFileSync(join(folder, 'host'), keys.one, { mode: 0o600 })
       const port = await freePort()
       // biome-ignore format: an option a line
       const sshd = spawn('/usr/sbin/sshd', [

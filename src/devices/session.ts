@@ -47,7 +47,7 @@ export interface SessionLimits {
   answerCharacters: number
 }
 
-export const defaultLimits: SessionLimits = {
+const defaultLimits: SessionLimits = {
   connectMs: 10_000,
   handshakeMs: 20_000,
   quietMs: 150,

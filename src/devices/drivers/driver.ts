@@ -35,7 +35,7 @@ export interface Dialogue {
 }
 
 /** How to talk to a device that has a command line and nothing better. */
-export interface ShellDialogue {
+interface ShellDialogue {
   /** The size of the terminal asked for: wide, so that nothing is wrapped. */
   terminal: { columns: number; rows: number }
   /** Ends a command: `\n` or `\r`. */
@@ -52,14 +52,14 @@ export interface ShellDialogue {
   dialogues: readonly Dialogue[]
   pager: readonly Dialogue[]
   enable?: { command: string; ask: RegExp; refused: RegExp }
-  /** Commands before the first artefact; their answers must not be errors. */
+  /** Commands before the first artefact; one that is refused is gone without (old systems). */
   setup: readonly string[]
   /** Commands that end the session. */
   teardown: readonly string[]
 }
 
 /** Where a secret stands in a line; the group `secret` is what must not be shown. */
-export type SecretPattern = RegExp
+type SecretPattern = RegExp
 
 interface DriverBase {
   /** `cisco-ios`; what a device's record names. */
@@ -89,7 +89,7 @@ interface DriverBase {
 }
 
 /** A device whose every command is a program of its own: no prompt, no pager, and an exit status. */
-export interface ExecDriver extends DriverBase {
+interface ExecDriver extends DriverBase {
   channel: 'exec'
 }
 
@@ -124,7 +124,7 @@ export function defineDriver<const D extends Driver>(driver: D): D {
 }
 
 /** What stands in place of a secret wherever a configuration is shown. */
-export const hiddenSecret = '<hidden>'
+const hiddenSecret = '<hidden>'
 
 /** `scheme://user:secret@host`, in whatever language it stands. */
 const urlSecret = /\b[a-z][a-z0-9+.-]{1,15}:\/\/[^\s:/@]{1,128}:(?<secret>[^\s@/]{1,256})@/dgi
