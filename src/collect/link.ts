@@ -1,0 +1,43 @@
+/** What both ends of the link between collector and server agree on: HTTPS, both sides certified. */
+import type { PeerCertificate } from 'node:tls'
+import { z } from 'zod'
+import type { Kind } from '../telemetry/table.ts'
+
+/** Requests of the link; `:collector` is a UUID. */
+export const linkPaths = {
+  /** PUT: one segment. */
+  segment: (collector: string, kind: string, sequence: number) =>
+    `/link/v1/segments/${collector}/${kind}/${sequence}`,
+  /** GET: what the server has of a collector. */
+  segments: (collector: string) => `/link/v1/segments/${collector}`,
+  /** POST: what a collector says of itself. */
+  collectors: '/link/v1/collectors',
+  /** GET: what a server says to its peer. */
+  state: '/link/v1/state',
+} as const
+
+/** Headers of a segment; its body is zstd and travels as it lies in the spool. */
+export const linkHeaders = {
+  rows: 'keepwatch-rows',
+  nativeBytes: 'keepwatch-native-bytes',
+  sha256: 'keepwatch-sha256',
+} as const
+
+const sequence = z.number().int().min(0)
+const ranges = z.array(z.tuple([sequence, sequence]))
+
+/** Segments of one collector that a server has, as inclusive ranges in rising order. */
+export const receivedSegments = z.object({
+  flow: ranges,
+  syslog: ranges,
+  trap: ranges,
+} satisfies Record<Kind, typeof ranges>)
+export type ReceivedSegments = z.output<typeof receivedSegments>
+
+export type LinkRole = 'server' | 'collector'
+
+/** Whom a certificate of the private authority speaks for. */
+export function certificateRole(certificate: PeerCertificate | undefined): LinkRole | undefined {
+  const unit: unknown = certificate?.subject?.OU
+  return unit === 'server' || unit === 'collector' ? unit : undefined
+}

@@ -1,0 +1,166 @@
+import { createSocket } from 'node:dgram'
+import { existsSync } from 'node:fs'
+import { connect } from 'node:net'
+import { afterEach, describe, expect, test, vi } from 'vitest'
+import { createLog } from '../lib/log.ts'
+import { formatAddress } from '../telemetry/address.ts'
+import { findDrops } from './kernel-drops.ts'
+import {
+  createSenderCache,
+  createTcpListener,
+  createUdpListener,
+  ListenError,
+  type Listener,
+} from './listen.ts'
+
+const log = createLog({ level: 'silent', part: 'test' })
+const open: Listener[] = []
+afterEach(async () => {
+  for (const listener of open.splice(0)) await listener.stop()
+})
+async function started<L extends Listener>(listener: L): Promise<L> {
+  await listener.start()
+  open.push(listener)
+  return listener
+}
+
+function send(port: number, host: string, text: string) {
+  const socket = createSocket(host.includes(':') ? 'udp6' : 'udp4')
+  return new Promise<void>((resolve, reject) =>
+    socket.send(text, port, host, error => {
+      socket.close()
+      if (error) reject(error)
+      else resolve()
+    }),
+  )
+}
+
+const udp = { name: 'syslog_udp', address: '', port: 0, bufferBytes: 65_536 } as const
+
+describe('a UDP listener', () => {
+  test('hears IPv4 and IPv6 on one port, and says which', async () => {
+    const heard: string[] = []
+    const sender = createSenderCache()
+    const listener = await started(
+      createUdpListener({ log }, udp, (bytes, from) =>
+        heard.push(`${formatAddress(sender(from.address))} ${bytes}`),
+      ),
+    )
+    expect(listener.port).toBeGreaterThan(0)
+    await send(listener.port, '127.0.0.1', 'four')
+    if (listener.state().address === '::') await send(listener.port, '::1', 'six')
+    const expected =
+      listener.state().address === '::' ? ['127.0.0.1 four', '::1 six'] : ['127.0.0.1 four']
+    await vi.waitFor(() => expect(heard.sort()).toEqual(expected))
+    expect(listener.state()).toMatchObject({ datagrams: expected.length, buffer: 65_536 })
+  })
+
+  test('answers from the port that it listens at', async () => {
+    const listener = await started(
+      createUdpListener({ log }, udp, (bytes, from) =>
+        listener.reply(bytes, from.address, from.port),
+      ),
+    )
+    const client = createSocket('udp4')
+    const answer = new Promise(resolve =>
+      client.on('message', (message, from) => resolve(`${message} ${from.port}`)),
+    )
+    client.send('inform', listener.port, '127.0.0.1')
+    expect(await answer).toBe(`inform ${listener.port}`)
+    client.close()
+  })
+
+  test('names the port, who may hold it and what to set when it is taken', async () => {
+    const first = await started(createUdpListener({ log }, udp, () => {}))
+    const second = createUdpListener({ log }, { ...udp, port: first.port }, () => {})
+    const error = await second.start().catch(error => error)
+    expect(error).toBeInstanceOf(ListenError)
+    expect(error.message).toContain(`UDP port ${first.port} (listen.syslog_udp) is taken`)
+    expect(error.message).toMatch(/rsyslogd.*set listen\.syslog_udp to another port/)
+    await second.stop()
+  })
+
+  test.skipIf(!existsSync('/proc/net/udp'))('counts what the kernel dropped', async () => {
+    const listener = await started(
+      createUdpListener({ log }, { ...udp, address: '127.0.0.1', bufferBytes: 4096 }, () => {}),
+    )
+    expect(listener.state().kernelDrops).toBe(0)
+    const socket = createSocket('udp4')
+    await new Promise<void>(resolve => socket.connect(listener.port, '127.0.0.1', resolve))
+    // Sends go out at once while the listener, in this thread, cannot read.
+    const message = Buffer.alloc(1000)
+    let sent = 0
+    await new Promise<void>(resolve => {
+      for (let i = 0; i < 200; i++) socket.send(message, () => ++sent === 200 && resolve())
+    })
+    await vi.waitFor(() => {
+      const { datagrams, kernelDrops } = listener.state()
+      expect(datagrams + kernelDrops!).toBe(200)
+      expect(kernelDrops).toBeGreaterThan(0)
+    })
+    socket.close()
+  })
+})
+
+describe('the kernel’s table of sockets', () => {
+  const table = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops
+ 1999: 0100007F:D741 0100007F:0801 01 00000000:00000000 00:00000000 00000000     0        0 41211 2 0000000000000000 0
+ 2012: 0100007F:0801 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 41212 2 0000000000000000 3
+ 2013: 00000000:0801 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 41213 2 0000000000000000 4711
+`
+  test('is read by address and port', () => {
+    expect(findDrops(table, '0.0.0.0', 2049)).toBe(4711)
+    expect(findDrops(table, '127.0.0.1', 2049)).toBe(3)
+    expect(findDrops(table, '127.0.0.1', 2050)).toBeNull()
+  })
+})
+
+describe('a TCP listener', () => {
+  test('stops reading while it is paused and goes on after', async () => {
+    let received = 0
+    const listener = await started(
+      createTcpListener(
+        { log, onRefused: () => {} },
+        { name: 'syslog_tcp', address: '127.0.0.1', port: 0, maxConnections: 2, idleMs: 10_000 },
+        () => ({
+          push(bytes) {
+            received += bytes.length
+            return 0
+          },
+          end() {},
+        }),
+      ),
+    )
+    const client = connect(listener.port, '127.0.0.1')
+    client.write('x')
+    await vi.waitFor(() => expect(received).toBe(1))
+    listener.pause()
+    const total = 20_000_000
+    client.write(Buffer.alloc(total))
+    await new Promise(resolve => setTimeout(resolve, 100))
+    expect(received).toBeLessThan(total)
+    listener.resume()
+    await vi.waitFor(() => expect(received).toBe(total + 1), { timeout: 5000 })
+    client.destroy()
+  })
+
+  test('closes connections beyond its bound and says so', async () => {
+    let refused = 0
+    const listener = await started(
+      createTcpListener(
+        { log, onRefused: () => refused++ },
+        { name: 'syslog_tcp', address: '127.0.0.1', port: 0, maxConnections: 1, idleMs: 10_000 },
+        () => ({ push: () => 0, end: () => {} }),
+      ),
+    )
+    const clients = [0, 1].map(() => connect(listener.port, '127.0.0.1').on('error', () => {}))
+    await vi.waitFor(() => expect(refused).toBe(1))
+    for (const client of clients) client.destroy()
+  })
+})
+
+test('the same sender is the same sixteen bytes', () => {
+  const sender = createSenderCache()
+  expect(sender('::ffff:192.0.2.1')).toBe(sender('::ffff:192.0.2.1'))
+  expect(sender('::ffff:192.0.2.1')).toEqual(sender('192.0.2.1'))
+})

@@ -1,0 +1,289 @@
+/**
+ * The sockets that telemetry arrives at. They receive and count; what a datagram means is not known
+ * here. A datagram's sender is given as 16 bytes, the same array for the same sender.
+ */
+import { createSocket, type RemoteInfo, type Socket as UdpSocket } from 'node:dgram'
+import { createServer, type Server, type Socket as TcpSocket } from 'node:net'
+import type { Component } from '../lib/component.ts'
+import type { Log } from '../lib/log.ts'
+import { parseAddress } from '../telemetry/address.ts'
+import { readKernelDrops } from './kernel-drops.ts'
+
+export type ListenerName = 'netflow' | 'ipfix' | 'sflow' | 'syslog_udp' | 'syslog_tcp' | 'traps'
+
+/** A port that cannot be opened; the message says which, who may hold it and what to set. */
+export class ListenError extends Error {
+  override name = 'ListenError'
+}
+
+export interface ListenerState {
+  name: ListenerName
+  address: string
+  port: number
+  datagrams: number
+  bytes: number
+  kernelDrops: number | null
+  buffer: number | null
+}
+
+export interface Listener extends Component {
+  readonly name: ListenerName
+  /** The real port, once started. */
+  readonly port: number
+  state(): ListenerState
+}
+
+export interface ListenerConfig {
+  name: ListenerName
+  /** Empty: every address, IPv6 and IPv4. */
+  address: string
+  /** 0: any free one. */
+  port: number
+}
+
+const maxSenders = 65_536
+/** Below this, a pause of tens of milliseconds overflows the buffer of a busy port. */
+const tightBufferBytes = 4_000_000
+
+/** Sixteen bytes of a sender's address, remembered by its text so that a datagram costs a look-up. */
+export function createSenderCache(): (address: string) => Uint8Array {
+  const known = new Map<string, Uint8Array>()
+  return address => {
+    const cached = known.get(address)
+    if (cached !== undefined) return cached
+    const bytes = parseAddress(address) ?? new Uint8Array(16)
+    // Forged senders could fill it: starting afresh is cheaper than to remember who was last.
+    if (known.size >= maxSenders) known.clear()
+    known.set(address, bytes)
+    return bytes
+  }
+}
+
+export interface UdpListener extends Listener {
+  /** Sends from the listening port. What cannot be sent is the sender's to repeat. */
+  reply(bytes: Uint8Array, address: string, port: number): void
+}
+
+/**
+ * @param config.bufferBytes receive buffer to ask the kernel for; it grants at most net.core.rmem_max
+ * @param onDatagram the bytes are the receiver's to keep
+ */
+export function createUdpListener(
+  deps: { log: Log },
+  config: ListenerConfig & { bufferBytes: number },
+  onDatagram: (bytes: Buffer, from: RemoteInfo) => void,
+): UdpListener {
+  let socket: UdpSocket | undefined
+  let datagrams = 0
+  let bytes = 0
+  let buffer: number | null = null
+  let bound = { address: config.address, port: config.port }
+
+  return {
+    name: config.name,
+    get port() {
+      return bound.port
+    },
+    async start() {
+      const opened = await eachFamily(config, 'UDP', host => bindUdp(host, config.port))
+      const { address, port } = opened.address()
+      bound = { address, port }
+      try {
+        opened.setRecvBufferSize(config.bufferBytes)
+      } catch (error) {
+        deps.log.warn({ listener: config.name, error }, 'receive buffer not set')
+      }
+      // Linux counts its own bookkeeping and says twice what may be used (socket(7), SO_RCVBUF).
+      buffer = opened.getRecvBufferSize() / (process.platform === 'linux' ? 2 : 1)
+      if (buffer < Math.min(config.bufferBytes, tightBufferBytes)) {
+        deps.log.warn(
+          { listener: config.name, asked: config.bufferBytes, granted: buffer },
+          'the kernel granted a small receive buffer, bursts will be lost: raise the sysctl net.core.rmem_max',
+        )
+      }
+      opened.on('message', (message, from) => {
+        datagrams++
+        bytes += message.length
+        onDatagram(message, from)
+      })
+      opened.on('error', error => deps.log.warn({ listener: config.name, error }, 'socket error'))
+      socket = opened
+    },
+    async stop() {
+      const closing = socket
+      socket = undefined
+      if (closing !== undefined) await new Promise<void>(resolve => closing.close(resolve))
+    },
+    reply(message, address, port) {
+      socket?.send(message, port, address, () => {})
+    },
+    state: () => ({
+      name: config.name,
+      ...bound,
+      datagrams,
+      bytes,
+      kernelDrops: socket === undefined ? null : readKernelDrops(bound.address, bound.port),
+      buffer,
+    }),
+  }
+}
+
+export interface TcpListener extends Listener {
+  /** Reads nothing more from anybody until `resume`: the senders' own buffers hold the rest. */
+  pause(): void
+  resume(): void
+}
+
+/** What takes one connection's bytes. */
+export interface StreamReader {
+  /** How many messages these bytes completed. */
+  push(bytes: Uint8Array): number
+  end(): void
+}
+
+/**
+ * @param config.maxConnections beyond it, new connections are closed at once
+ * @param config.idleMs a connection that says nothing for this long is closed
+ */
+export function createTcpListener(
+  deps: { log: Log; onRefused: () => void },
+  config: ListenerConfig & { maxConnections: number; idleMs: number },
+  onConnection: (sender: string) => StreamReader,
+): TcpListener {
+  const open = new Set<TcpSocket>()
+  let server: Server | undefined
+  let paused = false
+  let messages = 0
+  let bytes = 0
+  let bound = { address: config.address, port: config.port }
+
+  function accept(socket: TcpSocket) {
+    open.add(socket)
+    const reader = onConnection(socket.remoteAddress ?? '::')
+    socket.setKeepAlive(true, 60_000)
+    socket.setTimeout(config.idleMs, () => socket.destroy())
+    socket.on('data', chunk => {
+      bytes += chunk.length
+      messages += reader.push(chunk)
+    })
+    socket.on('error', () => socket.destroy())
+    socket.on('close', () => {
+      open.delete(socket)
+      reader.end()
+    })
+    if (paused) socket.pause()
+  }
+
+  return {
+    name: config.name,
+    get port() {
+      return bound.port
+    },
+    async start() {
+      const opened = await eachFamily(config, 'TCP', host => bindTcp(host, config.port, accept))
+      opened.maxConnections = config.maxConnections
+      opened.on('drop', deps.onRefused)
+      opened.on('error', error => deps.log.warn({ listener: config.name, error }, 'socket error'))
+      const { address, port } = opened.address() as { address: string; port: number }
+      bound = { address, port }
+      server = opened
+    },
+    async stop() {
+      const closing = server
+      server = undefined
+      if (closing === undefined) return
+      const closed = new Promise<void>(resolve => closing.close(() => resolve()))
+      for (const socket of open) socket.destroy()
+      await closed
+    },
+    pause() {
+      paused = true
+      for (const socket of open) socket.pause()
+    },
+    resume() {
+      paused = false
+      for (const socket of open) socket.resume()
+    },
+    state: () => ({
+      name: config.name,
+      ...bound,
+      datagrams: messages,
+      bytes,
+      kernelDrops: null,
+      buffer: null,
+    }),
+  }
+}
+
+/** Both families through one IPv6 socket where the host has IPv6, else IPv4 alone. */
+async function eachFamily<T>(
+  config: ListenerConfig,
+  protocol: 'UDP' | 'TCP',
+  bind: (host: string) => Promise<T>,
+): Promise<T> {
+  try {
+    if (config.address !== '') return await bind(config.address)
+    try {
+      return await bind('::')
+    } catch (error) {
+      if (!noIpv6.has((error as NodeJS.ErrnoException).code ?? '')) throw error
+      return await bind('0.0.0.0')
+    }
+  } catch (error) {
+    throw new ListenError(explain(config, protocol, error as NodeJS.ErrnoException))
+  }
+}
+
+const noIpv6 = new Set(['EAFNOSUPPORT', 'EADDRNOTAVAIL', 'EPROTONOSUPPORT'])
+
+function bindUdp(host: string, port: number): Promise<UdpSocket> {
+  const socket = createSocket({ type: host.includes(':') ? 'udp6' : 'udp4', ipv6Only: false })
+  return new Promise((resolve, reject) => {
+    socket.once('error', error => {
+      socket.close()
+      reject(error)
+    })
+    socket.bind({ address: host, port, exclusive: true }, () => {
+      socket.removeAllListeners('error')
+      resolve(socket)
+    })
+  })
+}
+
+function bindTcp(host: string, port: number, accept: (socket: TcpSocket) => void): Promise<Server> {
+  const server = createServer(accept)
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen({ host, port, exclusive: true }, () => {
+      server.removeAllListeners('error')
+      resolve(server)
+    })
+  })
+}
+
+const usualHolders: Record<ListenerName, string> = {
+  netflow: 'another flow collector, or a second Keepwatch',
+  ipfix: 'another flow collector, or a second Keepwatch',
+  sflow: 'another flow collector, or a second Keepwatch',
+  syslog_udp: 'rsyslogd, syslog-ng, or a second Keepwatch',
+  syslog_tcp: 'rsyslogd, syslog-ng, or a second Keepwatch',
+  traps: 'snmptrapd, or a second Keepwatch',
+}
+
+function explain(
+  { name, address, port }: ListenerConfig,
+  protocol: 'UDP' | 'TCP',
+  error: NodeJS.ErrnoException,
+): string {
+  const what = `${protocol} port ${port} (listen.${name})`
+  switch (error.code) {
+    case 'EADDRINUSE':
+      return `${what} is taken, usually by ${usualHolders[name]}; \`ss -l${protocol === 'UDP' ? 'u' : 't'}np 'sport = :${port}'\` shows by whom. Stop that program, or set listen.${name} to another port.`
+    case 'EACCES':
+      return `${what} is not allowed to this user: ports below 1024 need root, the capability CAP_NET_BIND_SERVICE, or the sysctl net.ipv4.ip_unprivileged_port_start. Or set listen.${name} to a higher port and have the devices send there.`
+    case 'EADDRNOTAVAIL':
+      return `${what}: this host does not have the address ${address}. Set listen.address to one that it has, or leave it out to listen at all.`
+    default:
+      return `${what} cannot be opened at ${address === '' ? 'any address' : address}: ${error.message}`
+  }
+}

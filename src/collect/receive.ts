@@ -1,0 +1,394 @@
+/**
+ * The server's end of the link: takes segments from collectors and answers only when the store has
+ * them, so that "acknowledged" means durable. Delivered twice is stored once: the segment's identity
+ * goes along, and the store answers `duplicate`.
+ */
+import { createHash } from 'node:crypto'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { createServer, type Server } from 'node:https'
+import type { AddressInfo } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { TLSSocket } from 'node:tls'
+import { Gauge, Histogram } from 'prom-client'
+import type { z } from 'zod'
+import { collectorState } from '../api/contract/watch.ts'
+import type { Clock } from '../lib/clock.ts'
+import type { Component } from '../lib/component.ts'
+import type { Log } from '../lib/log.ts'
+import type { Metrics } from '../lib/metrics.ts'
+import { createTally } from '../lib/tally.ts'
+import type { Identity } from '../lib/tls.ts'
+import { type Kind, kinds } from '../telemetry/table.ts'
+import {
+  certificateRole,
+  type LinkRole,
+  linkHeaders,
+  linkPaths,
+  type ReceivedSegments,
+} from './link.ts'
+import { decompressBody, nativeRows, type SegmentId } from './segment.ts'
+
+/** What the receiver needs of a telemetry store. */
+export interface SegmentStore {
+  /**
+   * Stores all rows or none; resolves when they survive a crash. Rejects with an error whose property
+   * `refused` is true if it will never take this segment, with any other if trying again may help.
+   */
+  insertSegment(
+    id: SegmentId & { rows: number },
+    native: Uint8Array,
+  ): Promise<'stored' | 'duplicate'>
+  /** What it has of a collector. */
+  received(collector: string): Promise<ReceivedSegments>
+}
+
+export interface ReceiverDeps {
+  store: SegmentStore
+  identity: Identity
+  log: Log
+  metrics: Metrics
+  clock: Clock
+  /** Called after each segment that was stored, not for duplicates. */
+  onStored?: (kind: Kind, native: Uint8Array, collector: string) => void
+  /** What the peer server is told when it asks. */
+  linkState: () => object
+}
+
+export interface ReceiverConfig {
+  host: string
+  /** 0: any free one. */
+  port: number
+  /** Compressed bytes of one segment. */
+  maxBodyBytes?: number
+  /** Bytes of one segment unpacked. */
+  maxNativeBytes?: number
+  /** Bytes of all segments being received and stored; beyond it a collector is told to wait. */
+  maxInFlightBytes?: number
+  /** How long the store may take before the collector is told to try again. */
+  storeTimeoutMs?: number
+}
+
+export type CollectorState = z.output<typeof collectorState>
+
+export interface Receiver extends Component {
+  readonly port: number
+  /** What each collector last said of itself, and when (ms since 1970). */
+  collectors(): { state: CollectorState; seenAt: number }[]
+}
+
+type ReceiveProblem =
+  | 'bad-certificate'
+  | 'wrong-role'
+  | 'bad-request'
+  | 'too-large'
+  | 'busy'
+  | 'checksum'
+  | 'not-decodable'
+  | 'refused-by-store'
+  | 'store-failed'
+  | 'store-slow'
+  | 'connection-lost'
+  | 'listener-failed'
+
+/** An answer other than 200. */
+class Refusal extends Error {
+  readonly status: number
+  readonly problem: ReceiveProblem
+  constructor(status: number, problem: ReceiveProblem, message: string) {
+    super(message)
+    this.status = status
+    this.problem = problem
+  }
+}
+
+const maxCollectors = 1000
+const stopMs = 5000
+const maxStateBytes = 8 * 1024 * 1024
+const uuid = '[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}'
+const segmentPath = new RegExp(`^/link/v1/segments/(${uuid})/(${kinds.join('|')})/(\\d{1,15})$`)
+const segmentsPath = new RegExp(`^/link/v1/segments/(${uuid})$`)
+
+export function createReceiver(deps: ReceiverDeps, config: ReceiverConfig): Receiver {
+  const {
+    maxBodyBytes = 128 * 1024 * 1024,
+    maxNativeBytes = 256 * 1024 * 1024,
+    maxInFlightBytes = 512 * 1024 * 1024,
+    storeTimeoutMs = 60_000,
+  } = config
+  const tally = createTally<ReceiveProblem>(deps, {
+    name: 'receive_problems',
+    help: 'Requests of collectors that were not answered with 200, by reason.',
+  })
+  const duration = new Histogram({
+    name: 'keepwatch_receive_segment_seconds',
+    help: 'Time from the request for a segment to its answer, by result.',
+    labelNames: ['result'],
+    buckets: [0.005, 0.02, 0.1, 0.5, 2, 10, 60],
+    registers: [deps.metrics],
+  })
+  let inFlightBytes = 0
+  new Gauge({
+    name: 'keepwatch_receive_in_flight_bytes',
+    help: 'Bytes of segments being received and stored.',
+    registers: [deps.metrics],
+    collect() {
+      this.set(inFlightBytes)
+    },
+  })
+  const collectors = new Map<string, { state: CollectorState; seenAt: number }>()
+  /** By identity: a collector that lost patience sends again while the first is still being stored. */
+  const inserts = new Map<string, Promise<'stored' | 'duplicate'>>()
+  let server: Server | undefined
+  let port = config.port
+
+  async function answer(request: IncomingMessage, response: ServerResponse) {
+    const { method = '', url = '' } = request
+    const role = certificateRole((request.socket as TLSSocket).getPeerCertificate())
+    const segment = method === 'PUT' ? segmentPath.exec(url) : null
+    if (segment !== null) {
+      demand(role, 'collector')
+      const id = {
+        collector: segment[1]!,
+        kind: segment[2] as Kind,
+        sequence: Number(segment[3]),
+      }
+      const end = duration.startTimer()
+      const result = await takeSegment(request, id)
+      end({ result })
+      return json(response, 200, { result })
+    }
+    const segments = method === 'GET' ? segmentsPath.exec(url) : null
+    if (segments !== null) {
+      demand(role, 'collector')
+      return json(response, 200, await storeAnswer(deps.store.received(segments[1]!)))
+    }
+    if (method === 'POST' && url === linkPaths.collectors) {
+      demand(role, 'collector')
+      takeState(await readBody(request, contentLength(request, maxStateBytes)))
+      return json(response, 200, {})
+    }
+    if (method === 'GET' && url === linkPaths.state) {
+      demand(role, 'server')
+      return json(response, 200, deps.linkState())
+    }
+    throw new Refusal(404, 'bad-request', `there is no ${method} ${url}`)
+  }
+
+  async function takeSegment(request: IncomingMessage, id: SegmentId) {
+    if (request.headers['content-encoding'] !== 'zstd') {
+      throw new Refusal(400, 'bad-request', 'the content encoding must be zstd')
+    }
+    const bodyBytes = contentLength(request, maxBodyBytes)
+    const nativeBytes = numberHeader(request, linkHeaders.nativeBytes)
+    const rows = numberHeader(request, linkHeaders.rows)
+    if (nativeBytes > maxNativeBytes) {
+      throw new Refusal(422, 'too-large', `a segment has at most ${maxNativeBytes} bytes unpacked`)
+    }
+    const weight = bodyBytes + nativeBytes
+    if (inFlightBytes > 0 && inFlightBytes + weight > maxInFlightBytes) {
+      throw new Refusal(503, 'busy', 'too much is being stored at this moment')
+    }
+    inFlightBytes += weight
+    let storing: Promise<unknown> | undefined
+    try {
+      const body = await readBody(request, bodyBytes)
+      if (createHash('sha256').update(body).digest('hex') !== request.headers[linkHeaders.sha256]) {
+        throw new Refusal(400, 'checksum', 'the body is not what its checksum says')
+      }
+      const native = await decompressBody(body, nativeBytes).catch(() => undefined)
+      if (native?.length !== nativeBytes || nativeRows(native) !== rows) {
+        throw new Refusal(
+          422,
+          'not-decodable',
+          'the body is not the Native block that it should be',
+        )
+      }
+      const insert = insertOnce({ ...id, rows }, native)
+      storing = insert
+      return await storeAnswer(insert)
+    } finally {
+      const done = () => {
+        inFlightBytes -= weight
+      }
+      // A store that is slower than the answer still holds the bytes.
+      if (storing === undefined) done()
+      else void storing.then(done, done)
+    }
+  }
+
+  function insertOnce(id: SegmentId & { rows: number }, native: Uint8Array) {
+    const key = `${id.collector}/${id.kind}/${id.sequence}`
+    const running = inserts.get(key)
+    if (running !== undefined) return running.then((): 'duplicate' => 'duplicate')
+    const insert = deps.store
+      .insertSegment(id, native)
+      .then(result => {
+        if (result === 'stored') announce(id, native)
+        return result
+      })
+      .finally(() => inserts.delete(key))
+    inserts.set(key, insert)
+    return insert
+  }
+
+  function announce({ kind, collector }: SegmentId, native: Uint8Array) {
+    try {
+      deps.onStored?.(kind, native, collector)
+    } catch (error) {
+      deps.log.error({ kind, error }, 'a stored segment could not be announced')
+    }
+  }
+
+  /** The store's answer within its deadline; its errors as the collector is to understand them. */
+  async function storeAnswer<T>(pending: Promise<T>): Promise<T> {
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(
+        () => reject(new Refusal(503, 'store-slow', 'the store did not answer in time')),
+        storeTimeoutMs,
+      )
+    })
+    try {
+      return await Promise.race([pending, late])
+    } catch (error) {
+      if (error instanceof Refusal) throw error
+      const { message, refused } = error as Error & { refused?: boolean }
+      if (refused === true) throw new Refusal(422, 'refused-by-store', message)
+      throw new Refusal(503, 'store-failed', message)
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  function takeState(body: Buffer) {
+    let state: CollectorState
+    try {
+      state = collectorState.parse(JSON.parse(body.toString('utf8')))
+    } catch (error) {
+      throw new Refusal(400, 'bad-request', `not a collector’s state: ${(error as Error).message}`)
+    }
+    // Taken out and put back, the map is in order of time, and its first is the longest silent.
+    collectors.delete(state.id)
+    collectors.set(state.id, { state, seenAt: deps.clock.wall() })
+    if (collectors.size > maxCollectors) collectors.delete(collectors.keys().next().value!)
+  }
+
+  async function handle(request: IncomingMessage, response: ServerResponse) {
+    try {
+      await answer(request, response)
+    } catch (error) {
+      if (request.destroyed && !request.complete) return tally.count('connection-lost')
+      const { status, problem, message } =
+        error instanceof Refusal
+          ? error
+          : new Refusal(500, 'listener-failed', (error as Error).message)
+      tally.count(problem, () => ({
+        message,
+        url: request.url,
+        from: request.socket.remoteAddress,
+      }))
+      // What was not read is read and thrown away, so that the connection stays usable.
+      request.resume()
+      if (status === 503) response.setHeader('retry-after', '1')
+      json(response, status, { error: { code: problem, message } })
+    }
+  }
+
+  return {
+    get port() {
+      return port
+    },
+
+    async start() {
+      const opened = createServer(
+        {
+          key: deps.identity.key,
+          cert: deps.identity.cert,
+          ca: deps.identity.ca,
+          requestCert: true,
+          rejectUnauthorized: true,
+          minVersion: 'TLSv1.3',
+          requestTimeout: 60_000,
+          headersTimeout: 10_000,
+          keepAliveTimeout: 60_000,
+          handshakeTimeout: 10_000,
+        },
+        (request, response) => void handle(request, response),
+      )
+      opened.maxConnections = 4096
+      opened.on('tlsClientError', (error, socket) =>
+        tally.count('bad-certificate', () => ({
+          error: error.message,
+          from: socket.remoteAddress,
+        })),
+      )
+      await new Promise<void>((resolve, reject) => {
+        opened.once('error', reject)
+        opened.listen({ host: config.host, port: config.port }, resolve)
+      })
+      opened.removeAllListeners('error')
+      opened.on('error', error => tally.count('listener-failed', () => ({ error: error.message })))
+      port = (opened.address() as AddressInfo).port
+      server = opened
+    },
+
+    async stop() {
+      const closing = server
+      server = undefined
+      if (closing === undefined) return
+      const closed = new Promise<void>(resolve => closing.close(() => resolve()))
+      closing.closeAllConnections()
+      await closed
+      // What the store finishes now need not be sent again; one that hangs is not waited for.
+      const left = new AbortController()
+      await Promise.race([
+        Promise.allSettled(inserts.values()),
+        sleep(Math.min(storeTimeoutMs, stopMs), undefined, { signal: left.signal }).catch(() => {}),
+      ])
+      left.abort()
+    },
+
+    collectors: () => [...collectors.values()],
+  }
+}
+
+function demand(role: LinkRole | undefined, wanted: LinkRole) {
+  // A server may ask what a collector may: it has a collector inside.
+  if (role === wanted || role === 'server') return
+  throw new Refusal(403, 'wrong-role', `only a ${wanted} may ask this`)
+}
+
+function contentLength(request: IncomingMessage, most: number): number {
+  const length = numberHeader(request, 'content-length')
+  if (length > most) throw new Refusal(422, 'too-large', `a body has at most ${most} bytes`)
+  return length
+}
+
+function numberHeader(request: IncomingMessage, name: string): number {
+  const text = request.headers[name]
+  if (typeof text !== 'string' || !/^\d{1,15}$/.test(text)) {
+    throw new Refusal(400, 'bad-request', `the header ${name} must be a number`)
+  }
+  return Number(text)
+}
+
+async function readBody(request: IncomingMessage, length: number): Promise<Buffer> {
+  const body = Buffer.allocUnsafe(length)
+  let at = 0
+  for await (const chunk of request) {
+    ;(chunk as Buffer).copy(body, at)
+    at += (chunk as Buffer).length
+  }
+  if (at !== length) throw new Refusal(400, 'connection-lost', 'the body was cut off')
+  return body
+}
+
+function json(response: ServerResponse, status: number, body: object) {
+  if (response.destroyed) return
+  const text = JSON.stringify(body)
+  response.writeHead(status, {
+    'content-type': 'application/json',
+    'content-length': Buffer.byteLength(text),
+  })
+  response.end(text)
+}

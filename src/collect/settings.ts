@@ -1,0 +1,64 @@
+/** The settings of a collector. */
+import { z } from 'zod'
+
+const port = z
+  .union([z.number().int().min(0).max(65_535), z.literal(false)])
+  .describe('A port, 0 for any free one, false to not listen')
+
+const megabyte = 1024 * 1024
+
+export const collectorSettings = z.strictObject({
+  /** What people call it: `site-berlin`. */
+  name: z.string().regex(/^[\w.-]{1,64}$/, 'letters, digits, dot, dash and underscore, at most 64'),
+  /** Where segments wait for delivery; also holds the collector's identity and the flow templates. */
+  spool: z.string().min(1),
+  /** Bytes of segments that may wait; beyond it the oldest are given up. */
+  quotaBytes: z
+    .number()
+    .int()
+    .min(16 * megabyte)
+    .default(20 * 1024 * megabyte),
+  /** Bytes that may wait in memory when the disk is slow or full. */
+  memoryBytes: z
+    .number()
+    .int()
+    .min(32 * megabyte)
+    .default(256 * megabyte),
+  listen: z
+    .strictObject({
+      /** One address, or empty for all of them, IPv6 and IPv4. */
+      address: z.union([z.ipv4(), z.ipv6(), z.literal('')]).default(''),
+      netflow: port.default(2055),
+      ipfix: port.default(4739),
+      sflow: port.default(6343),
+      syslog_udp: port.default(514),
+      syslog_tcp: port.default(514),
+      traps: port.default(162),
+      /** Receive buffer to ask for; the kernel grants at most net.core.rmem_max. */
+      bufferBytes: z
+        .number()
+        .int()
+        .min(65_536)
+        .default(32 * megabyte),
+      /** Bytes of one syslog message over TCP; a longer one is cut. */
+      maxMessageBytes: z.number().int().min(1024).max(megabyte).default(65_536),
+      maxConnections: z.number().int().min(1).default(1024),
+    })
+    .prefault({}),
+  /** Every server must have every segment before it is removed here. */
+  servers: z
+    .array(
+      z.strictObject({
+        name: z.string().regex(/^[\w.-]{1,64}$/),
+        url: z.url({ protocol: /^https$/, error: 'must look like https://server:7443' }),
+      }),
+    )
+    .min(1)
+    .max(16)
+    .refine(
+      servers => new Set(servers.map(({ name }) => name)).size === servers.length,
+      'two servers have the same name',
+    ),
+})
+
+export type CollectorSettings = z.output<typeof collectorSettings>
