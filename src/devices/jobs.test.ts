@@ -244,6 +244,25 @@ describe('a message that a device was changed', () => {
     await until(() => expect(shared.jobs.map(job => job.state)).toEqual(['succeeded']))
   })
 
+  test('is heeded after a takeover, when it comes along with older ones that were', async () => {
+    let term = 1
+    const state = memoryStore(() => term)
+    const old = world({ state })
+    await old.backups.start(1)
+    old.backups.onSyslog([said('alice')])
+    await until(() => expect(state.versions).toHaveLength(1))
+    await old.backups.stop()
+
+    term = 2
+    const next = world({ state })
+    next.device.shows = { hostname: 'core2' }
+    await next.backups.start(2)
+    next.backups.onSyslog([said('alice'), said('bob', 60_000)])
+    await until(() => expect(state.versions).toHaveLength(2))
+    expect(state.versions[1]!.author).toBe('bob')
+    expect(state.jobs).toHaveLength(2)
+  })
+
   test('of nobody we know, or of something else, makes none', async () => {
     const { backups, states } = world()
     await backups.start(1)

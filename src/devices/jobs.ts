@@ -30,7 +30,7 @@ export interface BackupJobsConfig {
   pollMs: number
   /** How often schedules and the list of devices are looked at, ms. */
   scheduleMs: number
-  /** From a device's message to the job, so that a burst of changes is one backup, ms. */
+  /** From a device's message to the job; messages within it are one burst and one backup, ms. */
   settleMs: number
   /** A schedule missed by less than this, by whoever was active then, is made up for, ms. */
   catchUpMs: number
@@ -124,8 +124,8 @@ export function createBackupJobs(
     claiming: boolean
     again: boolean
     schedules: Map<string, { expression: string; next: Date | undefined }>
-    /** Changes said but not yet fetched, by device; at most one a device. */
-    settling: Map<string, { causeKey: string; until: number; users: Set<string> }>
+    /** The burst of changes last said, by device; at most one a device. */
+    settling: Map<string, { causeKey: string; time: number; users: Set<string> }>
     directory: Directory
   }
   let active: Active | undefined
@@ -297,18 +297,18 @@ export function createBackupJobs(
   }
 
   function onChange(of: Active, device: Device, row: SyslogRow, change: Change) {
-    const now = clock.wall()
     const settling = of.settling.get(device.id)
-    if (settling && now < settling.until) {
+    // By the times of the messages, not of their arrival: after a takeover all arrive at once, and
+    // a job that was done before covers those of its own burst alone.
+    if (settling && Math.abs(row.time - settling.time) < config.settleMs) {
       if (change.user && settling.users.size < 8) settling.users.add(change.user)
       return
     }
     const message = createHash('sha256').update(`${row.time} ${row.raw}`).digest('hex').slice(0, 32)
     const causeKey = `change:${device.id}:${message}`
-    const until = now + config.settleMs
     of.settling.set(device.id, {
       causeKey,
-      until,
+      time: row.time,
       users: new Set(change.user ? [change.user] : []),
     })
     const job: NewJob = {
@@ -316,7 +316,7 @@ export function createBackupJobs(
       cause: 'change',
       causeKey,
       requestedBy: change.user,
-      notBefore: new Date(until),
+      notBefore: new Date(clock.wall() + config.settleMs),
     }
     log.info({ device: device.name, ...change }, 'a device says that it was changed')
     void attempt('enqueue', () => store.enqueue(of.term, job)).then(queued => {
