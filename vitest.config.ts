@@ -12,6 +12,8 @@ export default defineConfig({
       },
       // These start engines and databases: few at a time.
       { test: { name: 'store', include: ['src/store/**/*.test.ts'], maxWorkers: 2 } },
+      // Processes that are killed and frozen, measured in seconds: one file at a time.
+      { test: { name: 'failover', include: ['test/failover/**/*.test.ts'], maxWorkers: 1 } },
       { test: { name: 'captures', include: ['test/captures/**/*.test.ts'] } },
       { test: { name: 'web', include: ['web/src/**/*.test.ts'], environment: 'node' } },
     ],

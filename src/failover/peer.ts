@@ -127,6 +127,11 @@ export function createPeer(
       socket.on('close', onBroken)
     })
     asking.on('response', response => {
+      if (response.statusCode !== 200) {
+        response.resume()
+        answer.reject(new Error(`answered ${response.statusCode}`))
+        return
+      }
       const chunks: Buffer[] = []
       let size = 0
       response.on('data', (chunk: Buffer) => {

@@ -1,0 +1,168 @@
+/** A PostgreSQL and the members of a pair as processes, and what tests ask of them. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import pg from 'pg'
+import { defaultTimings, type Timings } from '../../src/failover/timings.ts'
+import { createLog } from '../../src/lib/log.ts'
+import { openAuthority } from '../../src/lib/tls.ts'
+import { createEmbeddedPostgres, type EmbeddedPostgres } from '../../src/store/postgres/embedded.ts'
+import type { MemberSettings, Said } from './member.ts'
+
+const program = fileURLToPath(new URL('./member.ts', import.meta.url))
+
+export interface Lab {
+  postgres: EmbeddedPostgres
+  /** Starts the process of server `a` or `b`; its node starts by the command `start`. */
+  member(name: 'a' | 'b', timings?: Timings): Promise<Member>
+  query<Row extends object>(sql: string, params?: unknown[]): Promise<Row[]>
+  stop(): Promise<void>
+}
+
+export async function createLab(): Promise<Lab> {
+  const folder = await mkdtemp(join(tmpdir(), 'keepwatch-failover-'))
+  const [port, linkA, linkB] = await freePorts(3)
+  const ports = { a: linkA!, b: linkB! }
+  const postgres = createEmbeddedPostgres(
+    { log: createLog({ level: 'warn', part: 'lab' }) },
+    { dataDir: join(folder, 'postgres'), port: port! },
+  )
+  await postgres.start()
+  const authority = await openAuthority(join(folder, 'authority'))
+  const members: Member[] = []
+  return {
+    postgres,
+    async member(name, timings = defaultTimings) {
+      const other = name === 'a' ? 'b' : 'a'
+      const identity = await authority.issue({ role: 'server', name, hosts: ['127.0.0.1'] })
+      const member = createMember({
+        ...{ name, identity, timings },
+        databaseUrl: postgres.url,
+        linkPort: ports[name],
+        peer: { name: other, host: '127.0.0.1', port: ports[other] },
+      })
+      members.push(member)
+      await member.said('ready')
+      return member
+    },
+    async query(sql, params = []) {
+      const client = new pg.Client({ connectionString: postgres.url })
+      await client.connect()
+      try {
+        return (await client.query(sql, params)).rows
+      } finally {
+        await client.end()
+      }
+    },
+    async stop() {
+      await Promise.all(members.map(member => member.kill()))
+      await postgres.stop()
+      await rm(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+type Change = Extract<Said, { said: 'change' }>
+
+export interface Member {
+  process: ChildProcess
+  /** Everything said so far. */
+  heard: Said[]
+  tell(command: string): void
+  /** The first thing of that kind said after `from` (an index into `heard`). */
+  said<S extends Said['said']>(
+    kind: S,
+    options?: {
+      from?: number
+      withinMs?: number
+      where?(said: Extract<Said, { said: S }>): boolean
+    },
+  ): Promise<Extract<Said, { said: S }>>
+  /** Waits until it is in that state; at once if it is. */
+  is(state: string, withinMs?: number): Promise<Change>
+  /** The last change. */
+  now(): Change | undefined
+  signal(signal: NodeJS.Signals): void
+  kill(): Promise<void>
+}
+
+function createMember(settings: MemberSettings): Member {
+  const child = spawn(process.execPath, [program, JSON.stringify(settings)], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  })
+  const heard: Said[] = []
+  const waiting = new Set<() => void>()
+  createInterface(child.stdout!).on('line', line => {
+    heard.push(JSON.parse(line) as Said)
+    for (const look of waiting) look()
+  })
+  const ended = new Promise<void>(resolve => child.once('exit', () => resolve()))
+
+  function until<T>(find: () => T | undefined, what: string, withinMs: number): Promise<T> {
+    const found = Promise.withResolvers<T>()
+    const look = () => {
+      const value = find()
+      if (value !== undefined) found.resolve(value)
+    }
+    waiting.add(look)
+    const timer = setTimeout(() => {
+      const history = heard.map(said => JSON.stringify(said)).join('\n')
+      found.reject(new Error(`${settings.name}: not ${what} in ${withinMs} ms:\n${history}`))
+    }, withinMs)
+    look()
+    return found.promise.finally(() => {
+      clearTimeout(timer)
+      waiting.delete(look)
+    })
+  }
+
+  const lastChange = () => heard.findLast(said => said.said === 'change')
+  return {
+    process: child,
+    heard,
+    tell: command => void child.stdin!.write(`${command}\n`),
+    now: lastChange,
+    said: (kind, { from = 0, withinMs = 10_000, where = () => true } = {}) =>
+      until(
+        () =>
+          heard
+            .slice(from)
+            .filter(said => said.said === kind)
+            .find(said => where(said as never)) as never,
+        kind,
+        withinMs,
+      ),
+    is: (state, withinMs = 10_000) =>
+      until(
+        () => {
+          const change = lastChange()
+          return change?.state === state ? change : undefined
+        },
+        state,
+        withinMs,
+      ),
+    signal: signal => void child.kill(signal),
+    async kill() {
+      child.kill('SIGKILL')
+      await ended
+    },
+  }
+}
+
+async function freePorts(count: number): Promise<number[]> {
+  const servers = Array.from({ length: count }, () => createServer())
+  const ports = await Promise.all(
+    servers.map(
+      server =>
+        new Promise<number>(resolve => {
+          server.listen(0, '127.0.0.1', () => resolve((server.address() as { port: number }).port))
+        }),
+    ),
+  )
+  await Promise.all(servers.map(server => new Promise(resolve => server.close(resolve))))
+  return ports
+}
