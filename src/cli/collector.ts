@@ -1,5 +1,4 @@
 import { Command } from 'commander'
-import { collectorFileSettings, createCollectorProgram } from '../apps/collector.ts'
 import { readSettings } from '../lib/settings.ts'
 import { runInForeground } from './foreground.ts'
 
@@ -9,6 +8,7 @@ export function collectorCommand(): Command {
     .description('run a collector from its settings file')
     .requiredOption('--settings <file>', 'the settings file (YAML)')
     .action(async ({ settings: file }: { settings: string }) => {
+      const { collectorFileSettings, createCollectorProgram } = await import('../apps/collector.ts')
       const collector = createCollectorProgram(readSettings(file, collectorFileSettings), file)
       await runInForeground(collector, () => ({ ports: collector.ports }))
     })

@@ -1,5 +1,5 @@
 import { Command, InvalidArgumentError } from 'commander'
-import { createPair, type PairSummary } from '../apps/pair/pair.ts'
+import type { PairSummary } from '../apps/pair/pair.ts'
 import { defaultPorts, type PortName, type Ports } from '../apps/pair/ports.ts'
 import { runInForeground } from './foreground.ts'
 
@@ -26,6 +26,7 @@ export function pairCommand(): Command {
       const port = options[camelOf(flagOf(name))]
       if (port !== undefined) ports[name] = port
     }
+    const { createPair } = await import('../apps/pair/pair.ts')
     const pair = createPair({ say }, { ...options, ports })
     await runInForeground(pair, () => {
       const summary = pair.summary()

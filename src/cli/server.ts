@@ -1,5 +1,4 @@
 import { Command } from 'commander'
-import { createServer } from '../apps/server/server.ts'
 import { serverSettings } from '../apps/server/settings.ts'
 import { readSettings } from '../lib/settings.ts'
 import { runInForeground } from './foreground.ts'
@@ -10,6 +9,7 @@ export function serverCommand(): Command {
     .description('run one server from its settings file')
     .requiredOption('--settings <file>', 'the settings file (YAML)')
     .action(async ({ settings: file }: { settings: string }) => {
+      const { createServer } = await import('../apps/server/server.ts')
       const server = createServer(readSettings(file, serverSettings), file)
       await runInForeground(server, () => ({ url: server.url }))
     })

@@ -1,5 +1,4 @@
 import { Command } from 'commander'
-import { createSimulation } from '../apps/simulation/simulation.ts'
 import { runInForeground } from './foreground.ts'
 import { parsePort } from './pair.ts'
 
@@ -17,6 +16,7 @@ export function simulateCommand(): Command {
     .requiredOption('--syslog-udp-port <port>', 'syslog port of the collector', parsePort)
     .requiredOption('--traps-port <port>', 'trap port of the collector', parsePort)
     .action(async options => {
+      const { createSimulation } = await import('../apps/simulation/simulation.ts')
       const simulation = createSimulation({
         dataDir: options.data,
         tokenFile: options.tokenFile,

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { Command } from 'commander'
 import { z } from 'zod'
-import { readPairFile } from '../apps/pair/deployment.ts'
+import { readPairFile } from '../apps/pair/pair-file.ts'
 
 /** What `/active` of a server answers. */
 const answer = z.object({

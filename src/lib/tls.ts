@@ -3,10 +3,13 @@
  * servers and collectors. Links between them accept nothing else.
  */
 import { webcrypto } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { join } from 'node:path'
+// The certificate library finds its parts through it.
+import 'reflect-metadata'
 import * as x509 from '@peculiar/x509'
+import { writeWhole } from './files.ts'
 
 /** What a TLS socket needs to prove who it is and to judge the other side. PEM. */
 export interface Identity {
@@ -113,12 +116,6 @@ export function writeIdentity(folder: string, name: string, identity: Identity):
   writeWhole(join(folder, `${name}.key`), identity.key, 0o600)
   writeWhole(join(folder, `${name}.crt`), identity.cert, 0o644)
   writeWhole(join(folder, 'ca.crt'), identity.ca, 0o644)
-}
-
-function writeWhole(file: string, text: string, mode: number) {
-  const temporary = `${file}.new`
-  writeFileSync(temporary, text, { mode, flush: true })
-  renameSync(temporary, file)
 }
 
 async function exportKey(key: webcrypto.CryptoKey): Promise<string> {

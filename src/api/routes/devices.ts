@@ -1,5 +1,6 @@
 import { diffLines } from '../../devices/diff.ts'
 import { type Driver, maskSecrets } from '../../devices/drivers/driver.ts'
+import { comparedText } from '../../devices/versions.ts'
 import { ApiError, type Caller, type Handlers } from '../handler.ts'
 import { type Wire, wire } from '../wire.ts'
 import type { Page, PageRequest, Write } from '../write.ts'
@@ -129,12 +130,14 @@ export function deviceRoutes<Tx>(deps: {
     return wire(await existing(stores.devices.find(id), 'device'))
   }
 
-  async function masked(id: number) {
+  async function versionAndDriver(id: number) {
     const found = await existing(stores.versions.find(id), 'version')
     const driver = deps.drivers.get(found.driver)
-    // Without the driver nobody knows what is secret in it.
-    const text = driver ? maskSecrets(driver, found.content) : undefined
-    return { found, text }
+    if (driver) return { found, driver }
+    throw new ApiError(
+      'unavailable',
+      `the driver "${found.driver}" is not installed, so nobody knows what is secret in the text`,
+    )
   }
 
   function check(fields: Partial<DeviceFields>) {
@@ -202,28 +205,36 @@ export function deviceRoutes<Tx>(deps: {
     },
 
     async getVersion({ params, query, caller }) {
-      const { found, text } = await masked(params.id)
       if (query.secrets === 'plain') {
         allowSecrets(caller)
+        const found = await existing(stores.versions.find(params.id), 'version')
         return { version: versionOf(found), text: found.content }
       }
-      if (text === undefined) throw withoutDriver(found.driver)
-      return { version: versionOf(found), text }
+      const { found, driver } = await versionAndDriver(params.id)
+      return { version: versionOf(found), text: maskSecrets(driver, found.content) }
     },
 
     async getDiff({ params, query }) {
-      const now = await masked(params.id)
+      const { found, driver } = await versionAndDriver(params.id)
       const againstId = query.against ?? (await stores.versions.before(params.id))
-      const before = againstId === null ? undefined : await masked(againstId)
-      if (now.text === undefined) throw withoutDriver(now.found.driver)
-      if (before && before.text === undefined) throw withoutDriver(before.found.driver)
-      const diff = diffLines(before?.text ?? '', now.text, query.context)
+      const before =
+        againstId === null ? null : await existing(stores.versions.find(againstId), 'version')
+      const { added, removed, hunks } = diffLines(
+        before ? comparedText(driver, before.content) : '',
+        comparedText(driver, found.content),
+        query.context,
+      )
+      // Masked only now: two secrets that differ are a change, though neither is shown.
+      const mask = (line: { kind: 'same' | 'added' | 'removed'; text: string }) => ({
+        kind: line.kind,
+        text: maskSecrets(driver, line.text),
+      })
       return {
-        version: versionOf(now.found),
-        against: before ? versionOf(before.found) : null,
-        added: diff.added,
-        removed: diff.removed,
-        hunks: diff.hunks,
+        version: versionOf(found),
+        against: before ? versionOf(before) : null,
+        added,
+        removed,
+        hunks: hunks.map(hunk => ({ ...hunk, lines: hunk.lines.map(mask) })),
       }
     },
 
@@ -280,11 +291,4 @@ function allowSecrets(caller: Caller) {
   if (caller.role !== 'administrator') {
     throw new ApiError('not-allowed', 'secrets are shown to administrators only')
   }
-}
-
-function withoutDriver(driver: string): ApiError {
-  return new ApiError(
-    'unavailable',
-    `the driver "${driver}" is not installed, so secrets cannot be masked`,
-  )
 }

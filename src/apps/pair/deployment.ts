@@ -1,8 +1,9 @@
 /** The files of a whole deployment on one machine, made at first start and read at the next. */
 import { randomBytes } from 'node:crypto'
-import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { stringify } from 'yaml'
+import { writeWhole } from '../../lib/files.ts'
 import { openAuthority, type Subject, writeIdentity } from '../../lib/tls.ts'
 import type { Ports } from './ports.ts'
 
@@ -15,24 +16,6 @@ export interface Deployment {
   /** Null once a person has chosen a password. */
   password: string | null
   file(name: string): string
-}
-
-interface Remembered {
-  ports: Partial<Ports>
-}
-
-/** What `keepwatch status` and the next start read. */
-export interface PairFile extends Remembered {
-  pid: number
-  servers: { name: string; url: string }[]
-  tokenFile: string
-}
-
-const pairFile = 'pair.json'
-
-export function readPairFile(dataDir: string): PairFile | undefined {
-  const file = join(dataDir, pairFile)
-  return existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as PairFile) : undefined
 }
 
 /** Makes what is missing: keys, certificates, first password and token. */
@@ -110,10 +93,6 @@ export function writeSettings(
   })
 }
 
-export function writePairFile(dataDir: string, content: PairFile): void {
-  writeWhole(join(dataDir, pairFile), `${JSON.stringify(content, null, 2)}\n`, 0o644)
-}
-
 function writeYaml(deployment: Deployment, name: string, settings: object) {
   // The database's password is in it.
   writeWhole(deployment.file(name), stringify(settings), 0o600)
@@ -122,9 +101,4 @@ function writeYaml(deployment: Deployment, name: string, settings: object) {
 function makeSecret(dataDir: string, name: string, make: () => string) {
   const file = join(dataDir, name)
   if (!existsSync(file)) writeWhole(file, `${make()}\n`, 0o600)
-}
-
-function writeWhole(file: string, text: string, mode: number) {
-  writeFileSync(`${file}.new`, text, { mode, flush: true })
-  renameSync(`${file}.new`, file)
 }

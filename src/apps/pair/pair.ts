@@ -4,13 +4,8 @@ import { type Component, createSequence } from '../../lib/component.ts'
 import { createLog } from '../../lib/log.ts'
 import { createEmbeddedPostgres } from '../../store/postgres/embedded.ts'
 import { type Child, createChild } from './child.ts'
-import {
-  type Deployment,
-  prepareDeployment,
-  readPairFile,
-  writePairFile,
-  writeSettings,
-} from './deployment.ts'
+import { type Deployment, prepareDeployment, writeSettings } from './deployment.ts'
+import { readPairFile, writePairFile } from './pair-file.ts'
 import { choosePorts, freePort, type Ports } from './ports.ts'
 
 export interface PairOptions {

@@ -176,7 +176,12 @@ export function createSimulatedNetwork(
 
   function sayConfigured(hostname: string, user: string, from: string) {
     const logger = loggers.find(({ device }) => device.hostname === hostname)
-    if (logger) log(logger, 5, `%SYS-5-CONFIG_I: Configured from ${from} by ${user}`)
+    if (!logger) return
+    const text =
+      logger.device.kind === 'ios'
+        ? `%SYS-5-CONFIG_I: Configured from ${from} by ${user}`
+        : `Configuration saved to /etc/frr/frr.conf by ${user}`
+    log(logger, 5, text)
   }
 
   return {
