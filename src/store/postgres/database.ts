@@ -136,8 +136,10 @@ export function createDatabase(
     for (;;) {
       const client = new pg.Client({ ...connection, query_timeout: 0 })
       client.on('error', () => {})
+      let connected = false
       try {
         await client.connect()
+        connected = true
         const applied = await migrate(client)
         if (applied.length > 0) deps.log.info({ applied }, 'brought the schema up to date')
         return
@@ -147,7 +149,8 @@ export function createDatabase(
         tally.count('away', () => ({ error: error.message }))
         if (deps.clock.monotonic() > deadline) throw error
       } finally {
-        await client.end().catch(() => {})
+        // Of a connection that never stood, `pg` waits for the end for ever.
+        if (connected) await client.end().catch(() => {})
       }
       if (stopped) throw new Error('stopped while starting')
       await sleep(200)

@@ -156,11 +156,12 @@ export function createEmbeddedPostgres(
     })
     const deadline = performance.now() + startDeadlineMs
     for (;;) {
-      const ready = await prepare(address).catch(async error => {
+      const answer = prepare(address).catch(async error => {
         // Another server has the port: ours is about to say so, which tells more.
         await Promise.race([ended, sleep(1_000)])
         throw failure ?? error
       })
+      const ready = await Promise.race([answer, ended])
       if (failure) throw failure
       if (ready) return
       if (performance.now() > deadline) {
@@ -220,7 +221,6 @@ async function prepare(address: string): Promise<boolean> {
     const code = (error as { code?: string }).code
     // 57P03: starting up, still recovering.
     if (code === 'ECONNREFUSED' || code === 'ECONNRESET' || code === '57P03') return false
-    await client.end().catch(() => {})
     throw error
   }
   try {
