@@ -29,8 +29,15 @@ export function createEventParser(): (chunk: string) => string[] {
   }
 }
 
-/** The events of a response until it ends. @throws what the body or the parser throws */
-export async function* readEvents(response: Response): AsyncGenerator<string> {
+/**
+ * The events of a response until it ends.
+ * @param heard called whenever anything comes, a comment too
+ * @throws what the body or the parser throws
+ */
+export async function* readEvents(
+  response: Response,
+  heard: () => void = () => {},
+): AsyncGenerator<string> {
   if (response.body === null) return
   const parse = createEventParser()
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader()
@@ -38,6 +45,7 @@ export async function* readEvents(response: Response): AsyncGenerator<string> {
     while (true) {
       const { done, value } = await reader.read()
       if (done) return
+      heard()
       yield* parse(value)
     }
   } finally {

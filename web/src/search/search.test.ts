@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { boundsOf, boundsQuery, parseRange, rangeSearch, refreshOf } from './range.ts'
-import { latestComplete, perSecond, type TrafficSeries } from './series.ts'
+import { bySize, latestComplete, perSecond, type TrafficSeries } from './series.ts'
 import { listOf, parseSearch, stringifySearch, textOf } from './url.ts'
 import { addConditions, dimensions, parseCondition } from './where.ts'
 
@@ -92,7 +92,7 @@ describe('series', () => {
     times: ['1970-01-01T00:00:00Z', '1970-01-01T00:00:10Z', '1970-01-01T00:00:20Z'],
     series: [
       { key: 'a', values: [10, 20, 30] },
-      { key: 'other', values: [1, 2, 3] },
+      { key: '', values: [1, 2, 3] },
     ],
     source: { table: 'flow', rowsRead: 0, elapsedMs: 0 },
   }
@@ -100,6 +100,15 @@ describe('series', () => {
   test('of flows are divided by the bucket, others are rates already', () => {
     expect(perSecond(answer, 'flows')[0]!.values).toEqual([1, 2, 3])
     expect(perSecond(answer, 'bits')[0]!.values).toEqual([10, 20, 30])
+  })
+
+  test('stack the largest first and the rest last, however large', () => {
+    const series = [
+      { key: '', values: [100] },
+      { key: 'small', values: [1] },
+      { key: 'large', values: [50] },
+    ]
+    expect(bySize(series).map(({ key }) => key)).toEqual(['large', 'small', ''])
   })
 
   test('say what is now by the newest bucket that is complete', () => {

@@ -6,11 +6,16 @@ export type Metric = 'bits' | 'packets' | 'flows'
 
 export const metrics: readonly [Metric, Metric, Metric] = ['bits', 'packets', 'flows']
 
-/** Keys that stand for everything that is not among the largest. */
-const restKeys = new Set(['', 'other', 'others', 'rest'])
+/** The key of everything that is not among the largest groups, and of traffic that is not grouped. */
+export const restKey = ''
 
-export function isRest(key: string): boolean {
-  return restKeys.has(key.toLowerCase())
+/** The largest series first, the rest always last: the order of a stack that does not jump about. */
+export function bySize(series: TrafficSeries['series']): TrafficSeries['series'] {
+  const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0)
+  return series.toSorted(
+    (a, b) =>
+      Number(a.key === restKey) - Number(b.key === restKey) || sum(b.values) - sum(a.values),
+  )
 }
 
 /** Values per second whatever the metric: the API counts flows by bucket. */

@@ -1,0 +1,102 @@
+/** The API in React: one client, its connection, queries and mutations by operation name. */
+import {
+  keepPreviousData,
+  type QueryKey,
+  useMutation,
+  useQuery,
+  useQueryClient,
+} from '@tanstack/react-query'
+import { createContext, useContext, useSyncExternalStore } from 'react'
+import type { Role } from '../../../src/api/contract/endpoint.ts'
+import type { Answer, EndpointName, Endpoints } from '../../../src/api/contract/index.ts'
+import type { Arguments, Client } from './client.ts'
+import type { ConnectionState } from './connection.ts'
+import type { ApiError } from './errors.ts'
+
+export type AnswerOf<N extends EndpointName> = Answer<Endpoints[N]>
+export type Session = AnswerOf<'getSession'>
+
+const ClientContext = createContext<Client | null>(null)
+export const ClientProvider = ClientContext.Provider
+
+export function useClient(): Client {
+  const client = useContext(ClientContext)
+  if (client === null) throw new Error('no ClientProvider above')
+  return client
+}
+
+export function useConnection(): ConnectionState {
+  const { connection } = useClient()
+  return useSyncExternalStore(connection.subscribe, connection.state)
+}
+
+/** Who is logged in; null: nobody. */
+export const sessionKey: QueryKey = ['getSession']
+
+export function useSession(): Session | null {
+  const client = useClient()
+  const { data } = useQuery<Session | null, ApiError>({
+    queryKey: sessionKey,
+    queryFn: ({ signal }) => client.call('getSession', {}, { signal }),
+    enabled: false,
+  })
+  return data ?? null
+}
+
+interface AskOptions<A> {
+  enabled?: boolean
+  /** ms, perhaps depending on the last answer; false: once. */
+  every?: number | false | ((last: A | undefined) => number | false)
+}
+
+/** The answer to a question, kept on screen while it is asked again. */
+export function useAnswer<N extends EndpointName>(
+  name: N,
+  args: Arguments<N>,
+  options: AskOptions<AnswerOf<N>> = {},
+) {
+  const client = useClient()
+  const { every = false } = options
+  return useQuery<AnswerOf<N>, ApiError>({
+    queryKey: [name, args],
+    queryFn: ({ signal }) => client.call(name, args, { signal }),
+    enabled: options.enabled ?? true,
+    refetchInterval: typeof every === 'function' ? query => every(query.state.data) : every,
+    placeholderData: keepPreviousData as never,
+  })
+}
+
+/** A change of state; when it is done, what was read of the named operations is read again. */
+export function useChange<N extends EndpointName>(name: N, touches: readonly EndpointName[] = []) {
+  const client = useClient()
+  const queries = useQueryClient()
+  return useMutation<AnswerOf<N>, ApiError, Arguments<N>>({
+    mutationFn: args => client.call(name, args),
+    onSuccess: () => {
+      for (const touched of touches) void queries.invalidateQueries({ queryKey: [touched] })
+    },
+  })
+}
+
+const ranks: Record<Role, number> = { viewer: 0, operator: 1, administrator: 2 }
+
+/** Why the present user cannot change state here and now; undefined if nothing is in the way. */
+export function useWriteBarrier(role: Role): string | undefined {
+  const session = useSession()
+  const { pair, failure } = useConnection()
+  if (failure !== null) return 'No server answers at the moment.'
+  if (pair !== null && pair.role !== 'active') {
+    return pair.active === null
+      ? 'No server is active at the moment, so nothing can be changed.'
+      : `This is the standby ${pair.self}: read-only. Changes are made on ${pair.active}.`
+  }
+  if (session !== null && ranks[session.role] < ranks[role]) {
+    return `This needs the role ${role}; you are ${session.role}.`
+  }
+  return undefined
+}
+
+export function useMay(role: Role): boolean {
+  const session = useSession()
+  return session !== null && ranks[session.role] >= ranks[role]
+}

@@ -1,0 +1,38 @@
+import { Loader } from '@mantine/core'
+import { useQuery } from '@tanstack/react-query'
+import { ApiError } from '../api/errors.ts'
+import { type Session, sessionKey, useClient } from '../api/hooks.ts'
+import { Failure } from '../parts/states.tsx'
+import { FirstPassword, LogIn } from './log-in.tsx'
+import { Shell } from './shell.tsx'
+
+/** Lets nobody past who is not logged in with a password of their own. */
+export function Gate() {
+  const client = useClient()
+  const { data, error, refetch } = useQuery<Session | null, ApiError>({
+    queryKey: sessionKey,
+    queryFn: async ({ signal }) => {
+      try {
+        return await client.call('getSession', {}, { signal })
+      } catch (failure) {
+        if (failure instanceof ApiError && failure.code === 'not-logged-in') return null
+        throw failure
+      }
+    },
+    staleTime: Number.POSITIVE_INFINITY,
+  })
+  if (data === undefined) {
+    return (
+      <div className="sign-in">
+        {error === null ? (
+          <Loader size="sm" aria-label="Loading" />
+        ) : (
+          <Failure error={error} what="The console cannot reach its server" retry={refetch} />
+        )}
+      </div>
+    )
+  }
+  if (data === null) return <LogIn />
+  if (data.mustChangePassword) return <FirstPassword session={data} />
+  return <Shell />
+}
