@@ -72,12 +72,17 @@ export function importTemplates(
     const address = typeof saved?.exporter === 'string' ? parseAddress(saved.exporter) : undefined
     if (address === undefined || !isCount(saved.domain)) continue
     if (saved.version !== 9 && saved.version !== 10) continue
-    const templates = arrayOf(saved.templates)
-    const lastUsed = templates.reduce((latest, { lastUsed: at }) => Math.max(latest, at || 0), 0)
+    const templates = arrayOf(saved.templates).filter(isTemplate)
+    const lastUsed = templates.reduce((latest, template) => Math.max(latest, template.lastUsed), 0)
     const exporter = registry.exporter(address, lastUsed)
     const domain = registry.domain(exporter, saved.version, saved.domain, lastUsed)
     if (!domain.remembered) continue
-    for (const template of templates) if (importTemplate(domain, template, store)) filed++
+    const known = new Set(domain.templates.keys())
+    for (const { id, options, scopes, fields, port, lastUsed: at } of templates) {
+      if (known.has(id)) continue
+      const definition = { id, options, scopes, fields: Uint32Array.from(fields) }
+      if (store.add(domain, port, at, definition) === 'new') filed++
+    }
     for (const rates of [domain.rates, exporter.rates]) importRates(saved.rates, rates, maxSamplers)
   }
   return filed
@@ -94,13 +99,13 @@ function templatesOf(domain: Domain): TemplateSnapshot[] {
   return saved
 }
 
-function importTemplate(domain: Domain, saved: TemplateSnapshot, store: TemplateStore): boolean {
+function isTemplate(saved: TemplateSnapshot | null): saved is TemplateSnapshot {
+  if (typeof saved !== 'object' || saved === null) return false
   const { id, options, scopes, fields, port, lastUsed } = saved
-  const numbers = [id, scopes, port, lastUsed, ...arrayOf(fields)]
-  if (!numbers.every(isCount) || typeof options !== 'boolean') return false
-  if (fields.length % 3 !== 0 || domain.templates.has(id)) return false
-  const definition = { id, options, scopes, fields: Uint32Array.from(fields) }
-  return store.add(domain, port, lastUsed, definition) === 'new'
+  if (typeof options !== 'boolean' || !Array.isArray(fields) || fields.length % 3 !== 0)
+    return false
+  if (![id, scopes, port, lastUsed, ...fields].every(isCount) || id > 0xffff) return false
+  return fields.every((value, index) => value <= (index % 3 === 2 ? 0xffff_ffff : 0xffff))
 }
 
 function exportRates({ base, samplers, interfaces }: Rates): RatesSnapshot {
@@ -114,7 +119,8 @@ function isEmpty({ base, samplers, interfaces }: RatesSnapshot): boolean {
 function importRates(saved: RatesSnapshot | undefined, rates: Rates, max: number) {
   if (rates.base === 0 && isCount(saved?.base)) rates.base = saved.base
   for (const kind of ['samplers', 'interfaces'] as const) {
-    for (const [key, rate] of arrayOf(saved?.[kind])) {
+    for (const entry of arrayOf(saved?.[kind])) {
+      const [key, rate] = arrayOf(entry)
       if (rates[kind].size >= max) break
       if (isCount(key) && isCount(rate) && rate > 0 && !rates[kind].has(key)) {
         rates[kind].set(key, rate)

@@ -202,6 +202,12 @@ describe.skipIf(!runs)(
       decoded = decodeAll(captures)
     }, 120_000)
 
+    test('compares hundreds of flows', () => {
+      const flows = readings.flatMap(reading => reading.flows)
+      expect(readings).toHaveLength(captures.length)
+      expect(flows.length).toBeGreaterThan(400)
+    })
+
     for (const [index, { file }] of captures.entries()) {
       test(titleOf(captures, index), () => {
         const { rows } = decoded[index]!
@@ -218,3 +224,54 @@ describe.skipIf(!runs)(
     }
   },
 )
+
+describe.skipIf(!capturesExist)(`flow captures${capturesExist ? '' : ` (skipped: ${why})`}`, () => {
+  test('of an IPFIX file give a row a record', () => {
+    const file = new Uint8Array(readFileSync(join(folder, 'ipfixcol2/example_flows.ipfix')))
+    const address = '10.2.0.1'
+    const messages = split(file).map(bytes => ({ file: '', device: '', address, bytes }))
+    const decoded = decodeAll(messages)
+    const problems = new Set(decoded.flatMap(message => message.problems))
+    expect([...problems]).toEqual(['implausible-time'])
+    expect(decoded.flatMap(({ rows }) => rows)).toHaveLength(3979)
+  })
+
+  test('with bytes changed, cut off and repeated neither throw nor fill the memory', () => {
+    const batch = createBatch(flowTable, 1_000, full => full.clear())
+    const bounds = { heldBytesInTotal: 64 * 1024, fieldsInTotal: 20_000, domainsPerExporter: 16 }
+    const decoder = createFlowDecoder({ batch, onProblem: () => {} }, bounds)
+    const random = createRandom(20_260_501)
+    for (let round = 0; round < 40; round++) {
+      for (const { address, bytes } of captures) {
+        const mutant = mutate(bytes, random)
+        decoder.decode(mutant, parseAddress(address)!, 2055, received + 1000 * round)
+      }
+    }
+    expect(decoder.templates.heldBytes).toBeLessThanOrEqual(bounds.heldBytesInTotal)
+    expect(decoder.templates.fields).toBeLessThanOrEqual(bounds.fieldsInTotal)
+  }, 60_000)
+})
+
+/** Changes one to eight bytes, mostly to values that are edges; sometimes cuts or repeats a part. */
+function mutate(bytes: Uint8Array, random: (below: number) => number): Uint8Array {
+  const mutant = Uint8Array.from(bytes)
+  for (let change = 0; change <= random(8); change++) {
+    const edge = [0, 1, 2, 3, 4, 0x7f, 0x80, 0xfe, 0xff, random(256)][random(10)]!
+    mutant[random(mutant.length)] = edge
+  }
+  const kind = random(8)
+  if (kind === 0) return mutant.subarray(0, random(mutant.length))
+  if (kind === 1) return Uint8Array.from([...mutant, ...mutant.subarray(random(mutant.length))])
+  return mutant
+}
+
+/** The same numbers in each run (mulberry32). */
+function createRandom(seed: number): (below: number) => number {
+  let state = seed
+  return below => {
+    state = (state + 0x6d2b79f5) | 0
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
+    return ((mixed ^ (mixed >>> 14)) >>> 0) % below
+  }
+}
