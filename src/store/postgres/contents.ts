@@ -8,7 +8,7 @@ const decompress = promisify(zstdDecompress)
 const level = 9
 
 /** Of one configuration, uncompressed. */
-export const maxContentBytes = 64 * 1024 * 1024
+const maxContentBytes = 64 * 1024 * 1024
 
 /** Stores a text once, however often it occurs. @returns its SHA-256, hexadecimal, and its bytes */
 export async function storeContent(tx: Tx, text: string): Promise<{ hash: string; size: number }> {

@@ -151,8 +151,9 @@ export function createEmbeddedPostgres(
     readLines(started, line => {
       lastLines.push(line)
       if (lastLines.length > keptLines) lastLines.shift()
-      if (/^(FATAL|PANIC):/.test(line)) deps.log.warn({ line }, 'PostgreSQL says')
-      else deps.log.debug({ line }, 'PostgreSQL says')
+      // Before it has started it turns away those who ask whether it has.
+      const level = url !== undefined && /^(FATAL|PANIC):/.test(line) ? 'warn' : 'debug'
+      deps.log[level]({ line }, 'PostgreSQL says')
     })
     const deadline = performance.now() + startDeadlineMs
     for (;;) {

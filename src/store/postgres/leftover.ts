@@ -12,7 +12,7 @@ const execute = promisify(execFile)
 const pollMs = 50
 
 /** The postmaster's pid by the cluster's own note, whether or not it still lives. */
-export async function notedPid(cluster: string): Promise<number | undefined> {
+async function notedPid(cluster: string): Promise<number | undefined> {
   const text = await readFile(join(cluster, 'postmaster.pid'), 'utf8').catch(() => '')
   const pid = Number.parseInt(text, 10)
   return Number.isInteger(pid) && pid > 1 ? pid : undefined
