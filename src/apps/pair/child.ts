@@ -27,7 +27,7 @@ const largestLog = 20 * 1024 * 1024
 
 /** @param config.args of the program itself; its output goes to `logFile` */
 export function createChild(
-  deps: { say(line: string): void },
+  deps: { say(line: string): void; onPid(): void },
   config: { name: string; args: string[]; logFile: string },
 ): Child {
   let child: ChildProcess | undefined
@@ -54,6 +54,7 @@ export function createChild(
     closeSync(log)
     child = started
     ready = undefined
+    deps.onPid()
     const serving = Promise.withResolvers<void>()
     started.on('message', message => {
       ready = (message as ReadyMessage).ready

@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { type Component, createSequence } from '../../lib/component.ts'
+import { writeWhole } from '../../lib/files.ts'
 import { createLog } from '../../lib/log.ts'
 import { createEmbeddedPostgres } from '../../store/postgres/embedded.ts'
 import { type Child, createChild } from './child.ts'
@@ -79,6 +80,13 @@ export function createPair(deps: { say(line: string): void }, options: PairOptio
     }
   }
 
+  /** For those who look from outside which process is which. */
+  function writePids() {
+    if (!children || !deployment) return
+    const pids = Object.values(children).map(({ name, pid }) => [name, { pid }])
+    writeWhole(deployment.file('pids.json'), JSON.stringify(Object.fromEntries(pids)), 0o644)
+  }
+
   /** Refuses a folder that another pair uses. */
   function takeFolder() {
     mkdirSync(dataDir, { recursive: true, mode: 0o711 })
@@ -92,7 +100,10 @@ export function createPair(deps: { say(line: string): void }, options: PairOptio
   }
 
   function part(name: string, args: string[]): Child {
-    return createChild({ say }, { name, args, logFile: resolve(dataDir, 'logs', `${name}.log`) })
+    return createChild(
+      { say, onPid: writePids },
+      { name, args, logFile: resolve(dataDir, 'logs', `${name}.log`) },
+    )
   }
 
   function simulation({ ports, file }: Deployment): Child {

@@ -1,0 +1,50 @@
+import { join } from 'node:path'
+import { systemClock } from '../../src/lib/clock.ts'
+import { createSequence } from '../../src/lib/component.ts'
+import { createLog } from '../../src/lib/log.ts'
+import { createMetrics } from '../../src/lib/metrics.ts'
+import { createEmbeddedEngine } from '../../src/store/clickhouse/engine.ts'
+import { createTelemetryStore } from '../../src/store/clickhouse/telemetry-store.ts'
+
+export interface Numbers {
+  rows: number
+  distinct: number
+  least: number
+  greatest: number
+}
+
+/** Which numbers a stopped server's engine holds, read from its folder. */
+export async function storedNumbers(
+  dataDir: string,
+  server: string,
+): Promise<{ flows: Numbers; messages: Numbers }> {
+  const log = createLog({ level: 'silent', part: 'test' })
+  const metrics = createMetrics({})
+  const engine = createEmbeddedEngine(
+    { log, metrics },
+    { dataDir: join(dataDir, server, 'engine') },
+  )
+  const store = createTelemetryStore({ connection: engine, log, metrics, clock: systemClock })
+  const opened = createSequence([engine, store])
+  await opened.start()
+  try {
+    const numbers = async (sql: string) => (await store.query<Numbers>(sql)).rows[0]!
+    return {
+      flows: await numbers(
+        `SELECT count() AS rows, uniqExact(packets) AS distinct, min(packets) AS least,
+           max(packets) AS greatest
+         FROM flow WHERE exporter = toIPv6('127.9.0.1')`,
+      ),
+      messages: await numbers(
+        `SELECT count() AS rows, uniqExact(number) AS distinct, min(number) AS least,
+           max(number) AS greatest
+         FROM (
+           SELECT toUInt64OrZero(extract(raw, 'number=(\\\\d+)')) AS number FROM syslog
+           WHERE sender = toIPv6('127.9.0.1')
+         )`,
+      ),
+    }
+  } finally {
+    await opened.stop()
+  }
+}
