@@ -16,34 +16,30 @@ import {
 import { notificationName } from './snmp-names.ts'
 
 /** Why a message is not a row, or not a whole one. */
-export type TrapProblem = (typeof trapProblems)[number]
-
-// biome-ignore format: one line a problem, to be read as a table
-export const trapProblems = [
+export type TrapProblem =
   /** Longer than 8 KiB: not stored. */
-  'oversize',
+  | 'oversize'
   /** The message goes on behind the end of the datagram: not stored. */
-  'truncated',
+  | 'truncated'
   /** Not BER, or not the fields of a notification: not stored. */
-  'malformed',
+  | 'malformed'
   /** Version 3, or none that exists: not stored. */
-  'unsupported-version',
+  | 'unsupported-version'
   /** A request or response: not stored. */
-  'not-a-notification',
+  | 'not-a-notification'
   /** More than 256 variables: stored with the first of them. */
-  'too-many-varbinds',
+  | 'too-many-varbinds'
   /** No snmpTrapOID.0: stored without a name. */
-  'no-trap-oid',
+  | 'no-trap-oid'
   /** The datagram goes on behind the message: stored. */
-  'trailing-bytes',
-] as const
+  | 'trailing-bytes'
 
 /** The answer to an inform, to be sent to where it came from once the row is durable. */
-export interface TrapReply {
+interface TrapReply {
   bytes: Uint8Array
 }
 
-export interface TrapDecoder {
+interface TrapDecoder {
   /**
    * Stores one row if the message is a notification. Never throws on what is in it.
    * @param sender 16 bytes

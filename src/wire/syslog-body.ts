@@ -45,7 +45,7 @@ export function readBody(parts: Parts, at: number) {
 }
 
 /** The text behind a tag, which may begin with a mnemonic of its own. */
-export function readText(parts: Parts, at: number) {
+function readText(parts: Parts, at: number) {
   const { bytes, end } = parts
   at = skipBlanks(bytes, at, end)
   parts.message = at

@@ -6,7 +6,7 @@
 import type { SyslogProblem } from './syslog.ts'
 import { isDigit } from './syslog-time.ts'
 
-export interface SyslogFramer {
+interface SyslogFramer {
   /** The next bytes of the connection, cut anywhere; not kept by reference. */
   push(chunk: Uint8Array): void
   /** The connection has ended: what is left becomes a message. */

@@ -20,35 +20,29 @@ import {
 import { isDigit, readTime, resolveTime } from './syslog-time.ts'
 
 /** What can be wrong with a message or the stream it came in; the message is stored all the same. */
-export type SyslogProblem = (typeof syslogProblems)[number]
-
-// biome-ignore format: one line a problem, to be read as a table
-export const syslogProblems = [
+export type SyslogProblem =
   /** Nothing but blanks. */
-  'empty',
+  | 'empty'
   /** No priority, no time, no known form: only the raw text is stored. */
-  'unparsed',
+  | 'unparsed'
   /** A priority above 191 (RFC 5424 §6.2.1). */
-  'bad-priority',
+  | 'bad-priority'
   /** An RFC 5424 header that ends early. */
-  'bad-header',
+  | 'bad-header'
   /** RFC 5424 structured data that does not end, or is none; it stays in the message. */
-  'bad-structured-data',
+  | 'bad-structured-data'
   /** The device's time is too far from ours; the receive time stands in. */
-  'implausible-time',
-
-  // streams (RFC 6587)
+  | 'implausible-time'
   /** A count of octets that the next frame contradicts; the framer looks for the next message. */
-  'bad-count',
+  | 'bad-count'
   /** A message longer than the bound: its beginning is kept. */
-  'oversize',
+  | 'oversize'
   /** The connection ended inside a message: what came is kept. */
-  'cut-off',
-] as const
+  | 'cut-off'
 
-export type Transport = 'udp' | 'tcp' | 'tls'
+type Transport = 'udp' | 'tcp' | 'tls'
 
-export interface SyslogDecoder {
+interface SyslogDecoder {
   /**
    * Stores one row for one message. Never throws on what is in it.
    * @param sender 16 bytes
