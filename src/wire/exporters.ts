@@ -30,6 +30,8 @@ export interface Domain {
   readonly applied: AppliedSampling
   /** By source port, because exporters behind one address may count each for itself. */
   readonly sequences: Map<number, SequenceTracker>
+  /** What trackers had lost that were dropped for others. */
+  lostBefore: number
   /** When the exporter started (IE 160 in options), NaN if it did not say. */
   boot: number
   datagrams: number
@@ -88,12 +90,20 @@ const looks = 32
 const maxPorts = 16
 const versionShift = 0x1_0000_0000
 
-/** @param forget called before an exporter or a domain is dropped from memory */
+export interface RegistryBounds {
+  exporters: number
+  domainsPerExporter: number
+  /** Domains of all exporters. */
+  domainsInTotal: number
+}
+
+/** @param forget called when domains, or an exporter with all of its own, are dropped from memory */
 export function createExporterRegistry(
-  bounds: { exporters: number; domainsPerExporter: number },
-  forget: (domains: Iterable<Domain>) => void,
+  bounds: RegistryBounds,
+  forget: (domains: Iterable<Domain>, exporter?: Exporter) => void,
 ): ExporterRegistry {
   const exporters = new Map<string, Exporter>()
+  let domains = 0
   let last: Exporter | undefined
 
   function create(address: Uint8Array, remembered: boolean): Exporter {
@@ -122,9 +132,11 @@ export function createExporterRegistry(
       const key = keyOf(address)
       let exporter = exporters.get(key)
       if (exporter === undefined) {
-        const room = makeRoom(exporters, bounds.exporters, received, idle =>
-          forget(idle.domains.values()),
-        )
+        const room = makeRoom(exporters, bounds.exporters, received, idle => {
+          if (idle === last) last = undefined
+          domains -= idle.domains.size
+          forget(idle.domains.values(), idle)
+        })
         exporter = create(address, room)
         if (room) exporters.set(key, exporter)
       }
@@ -137,11 +149,19 @@ export function createExporterRegistry(
       const key = version * versionShift + id
       let domain = exporter.domains.get(key)
       if (domain === undefined) {
+        const own = exporter.domains
         const room =
           exporter.remembered &&
-          makeRoom(exporter.domains, bounds.domainsPerExporter, received, idle => forget([idle]))
+          makeRoom(own, bounds.domainsPerExporter, received, idle => {
+            domains--
+            forget([idle])
+          }) &&
+          domains < bounds.domainsInTotal
         domain = createDomain(exporter, version, id, room)
-        if (room) exporter.domains.set(key, domain)
+        if (room) {
+          own.set(key, domain)
+          domains++
+        }
       }
       domain.lastReceived = received
       return domain
@@ -149,10 +169,10 @@ export function createExporterRegistry(
     sequence(domain, port) {
       let tracker = domain.sequences.get(port)
       if (tracker === undefined) {
-        // What a tracker has lost stays in the domain's sum only while it is remembered.
-        for (const oldest of domain.sequences.keys()) {
+        for (const [oldest, { lost }] of domain.sequences) {
           if (domain.sequences.size < maxPorts) break
           domain.sequences.delete(oldest)
+          domain.lostBefore += lost
         }
         tracker = createSequenceTracker()
         domain.sequences.set(port, tracker)
@@ -182,6 +202,7 @@ function createDomain(
     rates: createRates(),
     applied: { rate: 1, rule: 'none' },
     sequences: new Map(),
+    lostBefore: 0,
     boot: Number.NaN,
     datagrams: 0,
     records: 0,
@@ -192,7 +213,7 @@ function createDomain(
 }
 
 function healthOf(domain: Domain): ExporterHealth {
-  let lost = 0
+  let lost = domain.lostBefore
   for (const sequence of domain.sequences.values()) lost += sequence.lost
   return {
     exporter: domain.exporter.address,

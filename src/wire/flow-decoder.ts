@@ -9,6 +9,7 @@ import {
   type Domain,
   type Exporter,
   type ExporterHealth,
+  type RegistryBounds,
 } from './exporters.ts'
 import { uptimeSince } from './flow-time.ts'
 import * as ipfix from './ipfix.ts'
@@ -22,25 +23,22 @@ import { decodeSflow } from './sflow.ts'
 import { exportTemplates, importTemplates, type TemplatesSnapshot } from './snapshot.ts'
 import { createTemplateStore, type TemplateBounds } from './templates.ts'
 
-export type { ExporterHealth } from './exporters.ts'
 export type { FlowProblem } from './problems.ts'
-export type { TemplatesSnapshot } from './snapshot.ts'
 
 /** What a sender, or many, can make the decoder remember at most. */
-export interface FlowDecoderBounds extends TemplateBounds, SetBounds {
-  exporters: number
-  domainsPerExporter: number
-}
+export interface FlowDecoderBounds extends TemplateBounds, SetBounds, RegistryBounds {}
 
-export const defaultBounds: FlowDecoderBounds = {
+const defaultBounds: FlowDecoderBounds = {
   exporters: 10_000,
   domainsPerExporter: 512,
+  domainsInTotal: 50_000,
   templatesPerExporter: 2_048,
   fieldsPerTemplate: 512,
   fieldsInTotal: 1_000_000,
   // Some exporters announce their templates once, so a day without use is what ends one.
   templateLifetimeMs: 24 * 3_600_000,
   samplersPerDomain: 4_096,
+  samplersInTotal: 500_000,
   heldSetsPerExporter: 64,
   heldBytesPerExporter: 128 * 1024,
   heldBytesInTotal: 16 * 1024 * 1024,
@@ -79,11 +77,12 @@ export function createFlowDecoder(
 ): FlowDecoder {
   const bounds = { ...defaultBounds, ...config }
   const templates = createTemplateStore(bounds)
-  const registry = createExporterRegistry(bounds, domains => {
+  const registry = createExporterRegistry(bounds, (domains, exporter) => {
     for (const domain of domains) {
       sets.forget(domain)
       templates.forget(domain)
     }
+    if (exporter !== undefined) sets.forgetRates(exporter.rates)
   })
   const report = (domain: Domain, problem: FlowProblem) => reportOf(domain.exporter, problem)
   const writer = createRecordWriter(deps.batch, bounds.fieldsPerTemplate)
@@ -179,10 +178,10 @@ export function createFlowDecoder(
         return
       }
       const version = bytes.length >= 2 ? read16(bytes, 0) : 0
-      const format = formats[version]
-      if (format === undefined) {
+      const headerLength = headerLengths[version]
+      if (headerLength === undefined) {
         reportStray(address, 'unknown-version')
-      } else if (bytes.length < format.headerLength) {
+      } else if (bytes.length < headerLength) {
         reportStray(address, 'truncated')
       } else if (version === flowVersion.netflow9) decodeV9(bytes, address, port, received)
       else if (version === flowVersion.ipfix) decodeIpfix(bytes, address, port, received)
@@ -190,7 +189,7 @@ export function createFlowDecoder(
     },
     templates: {
       export: () => exportTemplates(registry),
-      import: snapshot => importTemplates(snapshot, registry, templates, bounds.samplersPerDomain),
+      import: snapshot => importTemplates(snapshot, registry, templates, sets.announce),
       get version() {
         return templates.version + sets.version
       },
@@ -208,11 +207,12 @@ export function createFlowDecoder(
   }
 }
 
-const formats: Record<number, { headerLength: number }> = {
-  [flowVersion.netflow5]: netflowV5,
-  [flowVersion.netflow7]: netflowV5,
-  [flowVersion.netflow9]: netflowV9,
-  [flowVersion.ipfix]: ipfix,
+/** By the version in the first two bytes. */
+const headerLengths: Record<number, number> = {
+  [flowVersion.netflow5]: netflowV5.headerLength,
+  [flowVersion.netflow7]: netflowV5.headerLength,
+  [flowVersion.netflow9]: netflowV9.headerLength,
+  [flowVersion.ipfix]: ipfix.headerLength,
 }
 
 /** The agent address of an sFlow datagram as 16 bytes, undefined if it has none. */

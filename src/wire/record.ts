@@ -7,7 +7,14 @@ import { isPlausible, uptimeSince, wallOfNtp, wallOfUptime } from './flow-time.t
 import { copy32, read16, read32, readNumber } from './octets.ts'
 import { type Link, writePacket } from './packet.ts'
 import { action, type Plan, stepSize, trait } from './plan.ts'
-import { clampRate, decideRate, rateOfInterval, rateOfPopulation } from './sampling.ts'
+import {
+  type AppliedSampling,
+  apply,
+  clampRate,
+  decideRate,
+  rateOfInterval,
+  rateOfPopulation,
+} from './sampling.ts'
 import type { Template } from './templates.ts'
 
 /** What the rows of one datagram have in common. */
@@ -91,7 +98,9 @@ export function createRecordWriter(
   let ex1 = 0
   let ex2 = 0
   let ex3 = 0
+  /** The rate where no record and no interface can change it; 0 = they can. */
   let plainRate = 0
+  const plain: AppliedSampling = { rate: 1, rule: 'none' }
   let sectionAt = 0
   let sectionEnd = 0
   let sectionLink: Link = 'ethernet'
@@ -264,7 +273,10 @@ export function createRecordWriter(
     finishTimes(row, traits)
 
     const sampled = trait.rate | trait.sampler
-    samplings[row] = (traits & sampled) === 0 && plainRate > 0 ? plainRate : rateOf(row, traits)
+    if (plainRate > 0 && (traits & sampled) === 0) {
+      samplings[row] = plainRate
+      apply(origin.domain.applied, plain.rate, plain.rule)
+    } else samplings[row] = rateOf(row, traits)
 
     const protocol = protocols[row]!
     if (icmpProtocols.includes(protocol)) {
@@ -396,7 +408,7 @@ export function createRecordWriter(
       plainRate =
         domain.rates.interfaces.size + rates.interfaces.size > 0
           ? 0
-          : decideRate(domain.rates, rates, domain.applied, 0, -1, 0)
+          : decideRate(domain.rates, rates, plain, 0, -1, 0)
     },
     write(template, bytes, at, limit) {
       const { plan, reverse } = template

@@ -6,6 +6,7 @@ import {
   netflow9,
   optionsTemplate9,
   optionsTemplate10,
+  received,
   set,
   template9,
   template10,
@@ -138,5 +139,16 @@ describe('the sampling rate of a record', () => {
     decode([samplerRate(1, 10), samplerRate(2, 20), samplerRate(3, 30), samplerRate(1, 11)])
     expect(problems).toEqual(['too-many-samplers'])
     expect(decode(flow(1, 0))).toMatchObject([{ sampling: 11 }])
+  })
+
+  test('is remembered of so many samplers of all exporters, until theirs are forgotten', () => {
+    // Each sampler counts twice: in its domain and for the exporter as a whole.
+    const { decode, problems } = createBench({ samplersInTotal: 4, exporters: 2 })
+    const hours = 3_600_000
+    decode([samplerRate(1, 10), samplerRate(2, 20)])
+    decode(samplerRate(3, 30), { exporter: '203.0.113.2', received: received + 2 * hours })
+    expect(problems).toEqual(['too-many-samplers'])
+    decode(samplerRate(3, 30), { exporter: '203.0.113.3', received: received + 2 * hours })
+    expect(problems).toEqual(['too-many-samplers'])
   })
 })

@@ -3,11 +3,13 @@ import type { Domain, HeldSet } from './exporters.ts'
 import { readOptions, tellsAnything } from './options.ts'
 import type { FlowProblem } from './problems.ts'
 import type { Origin, RecordWriter } from './record.ts'
-import { announce } from './sampling.ts'
+import { type Announcement, announce, type Rates } from './sampling.ts'
 import type { Definition, Template, TemplateStore } from './templates.ts'
 
 export interface SetBounds {
+  /** Samplers and interfaces with a rate of their own. */
   samplersPerDomain: number
+  samplersInTotal: number
   heldSetsPerExporter: number
   heldBytesPerExporter: number
   heldBytesInTotal: number
@@ -25,8 +27,12 @@ export interface SetDecoder {
   data(bytes: Uint8Array, at: number, end: number, template: number): void
   /** Replays what the message's templates explain; how many data records it had, undefined if some could not be read. */
   close(): number | undefined
-  /** Drops what is held of a domain that is forgotten. */
+  /** Files a sampling rate that a domain announced. */
+  announce(domain: Domain, heard: Announcement): void
+  /** Drops what is held of a domain that is forgotten, and takes its rates out of the count. */
   forget(domain: Domain): void
+  /** The same of the rates of an exporter as a whole. */
+  forgetRates(rates: Rates): void
 }
 
 export function createSetDecoder(
@@ -41,6 +47,8 @@ export function createSetDecoder(
   /** All that is held, oldest first, so that the total bound drops the oldest. */
   const held = new Set<HeldSet>()
   let heldBytes = 0
+  /** Rates of samplers and interfaces on file. */
+  let samplers = 0
   let version = 0
   let origin: Origin
   let records: number | undefined
@@ -138,16 +146,34 @@ export function createSetDecoder(
       count++
       const { domain } = origin
       if (record.boot !== undefined) domain.boot = record.boot
-      if (record.sampling === undefined || !domain.remembered) continue
-      const answer = announce(domain.rates, record.sampling, bounds.samplersPerDomain)
-      if (answer === 'full') report(domain, 'too-many-samplers')
-      if (answer !== 'new') continue
-      announce(domain.exporter.rates, record.sampling, bounds.samplersPerDomain)
-      version++
+      if (record.sampling !== undefined && domain.remembered) hear(domain, record.sampling)
     }
     // Rates may have changed for the records that follow in this message.
     writer.begin(origin)
     return count
+  }
+
+  function hear(domain: Domain, heard: Announcement) {
+    const answer = file(domain.rates, heard)
+    if (answer === 'full') report(domain, 'too-many-samplers')
+    if (answer !== 'new') return
+    file(domain.exporter.rates, heard)
+    version++
+  }
+
+  function file(rates: Rates, heard: Announcement): ReturnType<typeof announce> {
+    const before = sizeOf(rates)
+    const answer = announce(
+      rates,
+      heard,
+      samplers < bounds.samplersInTotal ? bounds.samplersPerDomain : 0,
+    )
+    samplers += sizeOf(rates) - before
+    return answer
+  }
+
+  function forgetRates(rates: Rates) {
+    samplers -= sizeOf(rates)
   }
 
   return {
@@ -185,7 +211,10 @@ export function createSetDecoder(
       if (negative) report(domain, 'negative-duration')
       return records
     },
+    announce: hear,
+    forgetRates,
     forget(domain) {
+      forgetRates(domain.rates)
       for (const set of [...domain.exporter.held]) {
         if (set.domain !== domain) continue
         report(domain, 'held-dropped')
@@ -193,4 +222,8 @@ export function createSetDecoder(
       }
     },
   }
+}
+
+function sizeOf({ samplers, interfaces }: Rates): number {
+  return samplers.size + interfaces.size
 }

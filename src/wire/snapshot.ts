@@ -1,7 +1,7 @@
 /** Templates and sampling rates as JSON, so that a restart or another collector need not wait for them. */
 import { formatAddress, parseAddress } from '../telemetry/address.ts'
 import type { Domain, ExporterRegistry } from './exporters.ts'
-import type { Rates } from './sampling.ts'
+import type { Announcement, Rates } from './sampling.ts'
 import type { TemplateStore } from './templates.ts'
 
 export interface TemplatesSnapshot {
@@ -9,7 +9,7 @@ export interface TemplatesSnapshot {
   readonly domains: readonly DomainSnapshot[]
 }
 
-export interface DomainSnapshot {
+interface DomainSnapshot {
   exporter: string
   version: number
   domain: number
@@ -17,7 +17,7 @@ export interface DomainSnapshot {
   rates: RatesSnapshot
 }
 
-export interface TemplateSnapshot {
+interface TemplateSnapshot {
   id: number
   options: boolean
   scopes: number
@@ -29,7 +29,7 @@ export interface TemplateSnapshot {
   lastUsed: number
 }
 
-export interface RatesSnapshot {
+interface RatesSnapshot {
   base: number
   samplers: [id: number, rate: number][]
   interfaces: [ifIndex: number, rate: number][]
@@ -65,7 +65,7 @@ export function importTemplates(
   snapshot: unknown,
   registry: ExporterRegistry,
   store: TemplateStore,
-  maxSamplers: number,
+  announce: (domain: Domain, heard: Announcement) => void,
 ): number {
   let filed = 0
   for (const saved of arrayOf((snapshot as TemplatesSnapshot | null)?.domains)) {
@@ -83,7 +83,7 @@ export function importTemplates(
       const definition = { id, options, scopes, fields: Uint32Array.from(fields) }
       if (store.add(domain, port, at, definition) === 'new') filed++
     }
-    for (const rates of [domain.rates, exporter.rates]) importRates(saved.rates, rates, maxSamplers)
+    for (const heard of announcements(saved.rates, domain.rates)) announce(domain, heard)
   }
   return filed
 }
@@ -116,17 +116,23 @@ function isEmpty({ base, samplers, interfaces }: RatesSnapshot): boolean {
   return base === 0 && samplers.length === 0 && interfaces.length === 0
 }
 
-function importRates(saved: RatesSnapshot | undefined, rates: Rates, max: number) {
-  if (rates.base === 0 && isCount(saved?.base)) rates.base = saved.base
-  for (const kind of ['samplers', 'interfaces'] as const) {
-    for (const entry of arrayOf(saved?.[kind])) {
-      const [key, rate] = arrayOf(entry)
-      if (rates[kind].size >= max) break
-      if (isCount(key) && isCount(rate) && rate > 0 && !rates[kind].has(key)) {
-        rates[kind].set(key, rate)
-      }
-    }
+/** The rates of a snapshot that are not known already. */
+function* announcements(saved: RatesSnapshot | undefined, known: Rates): Iterable<Announcement> {
+  const rate = saved?.base
+  const nothing = { sampler: undefined, interface: undefined }
+  if (known.base === 0 && isCount(rate) && rate > 0) yield { ...nothing, rate }
+  for (const [id, of] of pairs(saved?.samplers)) {
+    if (!known.samplers.has(id)) yield { ...nothing, sampler: id, rate: of }
   }
+  for (const [ifIndex, of] of pairs(saved?.interfaces)) {
+    if (!known.interfaces.has(ifIndex)) yield { ...nothing, interface: ifIndex, rate: of }
+  }
+}
+
+function pairs(saved: readonly [number, number][] | undefined): [number, number][] {
+  return arrayOf(saved).filter(
+    pair => Array.isArray(pair) && isCount(pair[0]) && isCount(pair[1]) && pair[1] > 0,
+  )
 }
 
 function isCount(value: unknown): value is number {

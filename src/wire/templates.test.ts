@@ -150,6 +150,21 @@ describe('bounds', () => {
     expect(decoder.templates.count).toBe(2)
   })
 
+  test('on the domains of all exporters', () => {
+    const { decode, problems, decoder } = createBench({ domainsInTotal: 3 })
+    for (const exporter of ['203.0.113.1', '203.0.113.2']) {
+      decode(
+        [1, 2].map(source => netflow9([plain], { source })),
+        { exporter },
+      )
+    }
+    expect(problems).toContain('too-many-domains')
+    expect([...decoder.exporters()]).toHaveLength(3)
+    const later = { exporter: '203.0.113.3', received: received + 2 * 3_600_000 }
+    decode(netflow9([plain]), later)
+    expect([...decoder.exporters()]).toHaveLength(3)
+  })
+
   test('on the exporters; idle ones make room', () => {
     const { decode, problems, decoder } = createBench({ exporters: 2 })
     for (const last of [1, 2, 3]) {
