@@ -54,8 +54,9 @@ export const theme = createTheme({
   primaryShade: { light: 6, dark: 5 },
   colors: { gray, dark, petrol },
   defaultRadius: 4,
+  // Named faces first: on Linux, system-ui is often one that is too wide for dense tables.
   fontFamily:
-    'ui-sans-serif, "Segoe UI", system-ui, -apple-system, Roboto, "Helvetica Neue", "Liberation Sans", Arial, sans-serif',
+    'Inter, "Segoe UI", -apple-system, BlinkMacSystemFont, Roboto, "Noto Sans", "Helvetica Neue", "Liberation Sans", Arial, system-ui, sans-serif',
   fontFamilyMonospace:
     'ui-monospace, "Cascadia Mono", "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", "Liberation Mono", monospace',
   fontSizes: { xs: '0.75rem', sm: '0.8125rem', md: '0.875rem', lg: '1rem', xl: '1.125rem' },

@@ -53,6 +53,7 @@ export function formatShare(part: number, whole: number): string {
 export function formatDuration(ms: number): string {
   const sign = ms < 0 ? '-' : ''
   const length = Math.abs(ms)
+  if (length < 9.95) return `${sign}${Number(length.toFixed(1))} ms`
   if (length < 1000) return `${sign}${Math.round(length)} ms`
   const seconds = Math.floor(length / 1000)
   if (seconds < 10) return `${sign}${(length / 1000).toFixed(1)} s`

@@ -159,12 +159,12 @@ function History({ term, active }: { term: number; active: string | null }) {
                     <td>
                       <Moment at={change.at} milliseconds />
                     </td>
-                    <td>{change.server}</td>
+                    <td className="nowrap">{change.server}</td>
                     <td>
                       <Tag tone={roleTones[change.role]}>{change.role}</Tag>
                     </td>
                     <td className="num">{change.term}</td>
-                    <td className="dim hide-narrow">{change.cause}</td>
+                    <td className="dim nowrap hide-narrow">{change.cause}</td>
                     <td className="wrap">{change.sentence}</td>
                   </tr>
                 ))}

@@ -24,6 +24,7 @@ export function TopPanel({
   const navigate = useNavigate()
   const query = useTrafficTop({ range, metric: 'bits', by, limit: 8 })
   const dimensions = by.split(',')
+  const bars = dimensions.length === 1
   const bounds = boundsOf(range, 0)
   const seconds = (bounds.to - bounds.from) / 1000
   return (
@@ -52,7 +53,7 @@ export function TopPanel({
                   ))}
                   <th className="num">Average</th>
                   <th className="num">Share</th>
-                  <th aria-label="Share as a bar" />
+                  {bars && <th aria-label="Share as a bar" />}
                 </tr>
               </thead>
               <tbody>
@@ -77,9 +78,11 @@ export function TopPanel({
                     ))}
                     <td className="num">{formatBitRate((8 * row.bytes) / seconds)}</td>
                     <td className="num dim">{formatShare(row.bytes, data.total.bytes)}</td>
-                    <td style={{ width: 84 }}>
-                      <ShareBar part={row.bytes} whole={data.total.bytes} />
-                    </td>
+                    {bars && (
+                      <td style={{ width: 84 }} className="hide-narrow">
+                        <ShareBar part={row.bytes} whole={data.total.bytes} />
+                      </td>
+                    )}
                   </tr>
                 ))}
               </tbody>

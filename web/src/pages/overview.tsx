@@ -92,13 +92,13 @@ function PairFigure() {
       foot={
         <>
           term {pair.term}, since <Ago at={pair.since} />
-          {age !== null && ` · heartbeat ${formatDuration(age)}`}
           <br />
           {standby === undefined ? (
             'no second server'
           ) : (
             <span className={standbyUp ? '' : 'bad'}>
               {standby.name} {standbyUp ? 'stands by' : `is ${standby.role}`}
+              {age !== null && ` · heartbeat ${formatDuration(age)}`}
             </span>
           )}
         </>

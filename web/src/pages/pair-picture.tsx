@@ -86,6 +86,11 @@ function ServerBox({ server, x, y }: { server: Server; x: number; y: number }) {
       <rect width={5} height={box.height - 14} x={0} y={7} rx={2.5} className="pic-bar" />
       <text x={20} y={31} className="pic-name">
         {server.name}
+        {server.self && (
+          <tspan dx={10} className="pic-here">
+            answers this console
+          </tspan>
+        )}
       </text>
       <text x={box.width - 16} y={31} textAnchor="end" className="pic-role">
         {server.role === 'unknown' ? 'does not answer' : server.role}
@@ -105,11 +110,6 @@ function ServerBox({ server, x, y }: { server: Server; x: number; y: number }) {
             ? 'telemetry engine takes segments'
             : 'telemetry engine does not answer'}
       </text>
-      {server.self && (
-        <text x={box.width - 16} y={96} textAnchor="end" className="pic-dim">
-          you are here
-        </text>
-      )}
     </g>
   )
 }
@@ -193,7 +193,8 @@ function DeliveryLine({
           ? 'warn'
           : 'ok'
   const middle = (from[1] + to[1]) / 2
-  const at = { x: (from[0] + 2 * to[0]) / 3, y: (from[1] + 2 * to[1]) / 3 }
+  // Near the collector, where its lines have parted and those of others have not yet come near.
+  const at = curvePoint(from, to, middle, 0.32)
   return (
     <g>
       <path
@@ -215,6 +216,17 @@ function DeliveryLine({
       </title>
     </g>
   )
+}
+
+/** A point of the curve, `t` from 0 at its beginning to 1 at its end (Bézier, controls at mid-height). */
+function curvePoint(from: [number, number], to: [number, number], middle: number, t: number) {
+  const u = 1 - t
+  const mix = (a: number, b: number, c: number, d: number) =>
+    u ** 3 * a + 3 * u * u * t * b + 3 * u * t * t * c + t ** 3 * d
+  return {
+    x: mix(from[0], from[0], to[0], to[0]),
+    y: mix(from[1], middle, middle, to[1]),
+  }
 }
 
 function CollectorBox({ collector, x, y }: { collector: Collector; x: number; y: number }) {

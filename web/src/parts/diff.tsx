@@ -13,11 +13,11 @@ const looks = EditorView.theme({
     userSelect: 'none',
   },
   '.cm-changedLine': { backgroundColor: 'var(--kw-ok-soft) !important' },
-  '.cm-merge-a .cm-changedLine, .cm-deletedChunk': {
+  '&.cm-merge-a .cm-changedLine, .cm-deletedChunk': {
     backgroundColor: 'var(--kw-bad-soft) !important',
   },
   '.cm-changedText': { background: 'color-mix(in srgb, var(--kw-ok) 30%, transparent) !important' },
-  '.cm-merge-a .cm-changedText, .cm-deletedChunk .cm-deletedText': {
+  '&.cm-merge-a .cm-changedText, .cm-deletedChunk .cm-deletedText': {
     background: 'color-mix(in srgb, var(--kw-bad) 30%, transparent) !important',
   },
   '.cm-collapsedLines': {
@@ -26,10 +26,13 @@ const looks = EditorView.theme({
     fontSize: '11.5px',
     padding: '3px 8px',
   },
-  '.cm-collapsedLines:before, .cm-collapsedLines:after': { color: 'var(--kw-line-strong)' },
+  '.cm-collapsedLines:before, .cm-collapsedLines:after': {
+    content: '"⋯"',
+    color: 'var(--kw-dim)',
+  },
   '.cm-changeGutter': { width: '3px' },
   '.cm-changedLineGutter': { background: 'var(--kw-ok)' },
-  '.cm-merge-a .cm-changedLineGutter, .cm-deletedLineGutter': { background: 'var(--kw-bad)' },
+  '&.cm-merge-a .cm-changedLineGutter, .cm-deletedLineGutter': { background: 'var(--kw-bad)' },
 })
 
 const readOnly: Extension[] = [

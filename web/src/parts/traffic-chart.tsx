@@ -1,6 +1,13 @@
 import { useMemo } from 'react'
 import { formatBitRate, formatQuantity } from '../format/units.ts'
-import { bySize, type Metric, perSecond, restKey, type TrafficSeries } from '../search/series.ts'
+import {
+  bySize,
+  type Metric,
+  perSecond,
+  restKey,
+  settled,
+  type TrafficSeries,
+} from '../search/series.ts'
 import { restColor, seriesColors } from '../theme.ts'
 import { TimeChart } from './chart.tsx'
 import { labelOf } from './value.tsx'
@@ -24,7 +31,7 @@ export function colorsOf(series: TrafficSeries['series']): Map<string, string> {
 }
 
 export function TrafficChart({
-  answer,
+  answer: whole,
   metric,
   by,
   height,
@@ -38,6 +45,7 @@ export function TrafficChart({
   testId?: string
   onSelect?: (from: number, to: number) => void
 }) {
+  const answer = useMemo(() => settled(whole, Date.now()), [whole])
   const times = useMemo(() => answer.times.map(time => Date.parse(time)), [answer])
   const series = useMemo(() => {
     const colors = colorsOf(answer.series)
@@ -49,16 +57,28 @@ export function TrafficChart({
   }, [answer, metric, by])
   const format = useMemo(() => formatMetric(metric), [metric])
   return (
-    <TimeChart
-      times={times}
-      step={1000 * answer.step}
-      series={series}
-      kind="area"
-      format={format}
-      height={height}
-      label={`Traffic in ${metric} from ${answer.from} to ${answer.to}`}
-      {...(testId === undefined ? {} : { testId })}
-      {...(onSelect === undefined ? {} : { onSelect })}
-    />
+    <>
+      <TimeChart
+        times={times}
+        step={1000 * answer.step}
+        series={series}
+        kind="area"
+        format={format}
+        height={height}
+        label={`Traffic in ${metric} from ${answer.from} to ${answer.to}`}
+        {...(testId === undefined ? {} : { testId })}
+        {...(onSelect === undefined ? {} : { onSelect })}
+      />
+      {by !== undefined && (
+        <div className="legend">
+          {series.map(({ name, color }) => (
+            <span key={name} className="legend-item">
+              <span className="swatch" style={{ background: color }} />
+              {name}
+            </span>
+          ))}
+        </div>
+      )}
+    </>
   )
 }

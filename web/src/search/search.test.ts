@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { boundsOf, boundsQuery, parseRange, rangeSearch, refreshOf } from './range.ts'
-import { bySize, latestComplete, perSecond, type TrafficSeries } from './series.ts'
+import { bySize, latestComplete, perSecond, settled, type TrafficSeries } from './series.ts'
 import { listOf, parseSearch, stringifySearch, textOf } from './url.ts'
 import { addConditions, dimensions, parseCondition } from './where.ts'
 
@@ -115,5 +115,12 @@ describe('series', () => {
     expect(latestComplete(answer, 'bits', 30_000)).toBe(22)
     expect(latestComplete(answer, 'bits', 35_000)).toBe(33)
     expect(latestComplete(answer, 'bits', 9_000)).toBeNull()
+  })
+
+  test('are drawn without the buckets that are still filling', () => {
+    expect(settled(answer, 1e6)).toBe(answer)
+    expect(settled(answer, 30_000).series[0]!.values).toEqual([10, 20])
+    expect(settled({ ...answer, to: '1970-01-01T00:00:25Z' }, 1e6).times).toHaveLength(2)
+    expect(settled(answer, 15_000)).toBe(answer)
   })
 })

@@ -27,17 +27,11 @@ export function perSecond(answer: TrafficSeries, metric: Metric): TrafficSeries[
   }))
 }
 
-/**
- * The value of the newest bucket that is complete: the last ones are still being filled, because
- * telemetry needs a moment from the exporter to the engine. Null if there is none.
- * @param settleMs how long after its end a bucket counts as complete
- */
-export function latestComplete(
-  answer: TrafficSeries,
-  metric: Metric,
-  now: number,
-  settleMs = 5000,
-): number | null {
+/** How long after its end a bucket is complete: what the way from exporter to engine takes. */
+const settleMs = 5000
+
+/** The value of the newest bucket that is complete; null if there is none. */
+export function latestComplete(answer: TrafficSeries, metric: Metric, now: number): number | null {
   const series = perSecond(answer, metric)
   for (let index = answer.times.length - 1; index >= 0; index--) {
     const end = Date.parse(answer.times[index]!) + 1000 * answer.step
@@ -45,6 +39,21 @@ export function latestComplete(
     return series.reduce((sum, { values }) => sum + (values[index] ?? 0), 0)
   }
   return null
+}
+
+/**
+ * The answer without its last buckets that are not complete: half a bucket would look like a fall.
+ * An answer of nothing else stays as it is.
+ */
+export function settled(answer: TrafficSeries, now: number): TrafficSeries {
+  const latest = Math.min(Date.parse(answer.to), now - settleMs)
+  const count = answer.times.filter(time => Date.parse(time) + 1000 * answer.step <= latest).length
+  if (count < 2 || count === answer.times.length) return answer
+  return {
+    ...answer,
+    times: answer.times.slice(0, count),
+    series: answer.series.map(({ key, values }) => ({ key, values: values.slice(0, count) })),
+  }
 }
 
 /** The sum of all series by bucket. */

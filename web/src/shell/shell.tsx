@@ -108,15 +108,17 @@ function AlarmBell() {
   const label = open === 0 ? 'No open alarms' : `${open} open ${open === 1 ? 'alarm' : 'alarms'}`
   return (
     <Tooltip label={label}>
-      <ActionIcon
-        variant="subtle"
-        color="gray"
-        aria-label={label}
-        renderRoot={props => <Link to="/" hash="alarms" {...props} />}
-      >
-        <IconBell size={17} />
+      <span className="bell">
+        <ActionIcon
+          variant="subtle"
+          color="gray"
+          aria-label={label}
+          renderRoot={props => <Link to="/" hash="alarms" {...props} />}
+        >
+          <IconBell size={17} />
+        </ActionIcon>
         {open > 0 && <span className="bell-count">{open > 99 ? '99+' : open}</span>}
-      </ActionIcon>
+      </span>
     </Tooltip>
   )
 }
