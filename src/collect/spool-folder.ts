@@ -14,7 +14,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs'
-import { open, rename } from 'node:fs/promises'
+import { open, rename, unlink } from 'node:fs/promises'
 import { createServer, type Server } from 'node:net'
 import { dirname, join } from 'node:path'
 import { type Kind, kinds } from '../telemetry/table.ts'
@@ -175,12 +175,12 @@ function readHeader(path: string, buffer: Buffer, kind: Kind, sequence: number):
 /** Writes a file so that it is there whole or not at all, whatever happens: temp, fsync, rename, fsync. */
 export async function writeDurably(file: string, chunks: Uint8Array[]): Promise<void> {
   const temporary = `${file}.tmp`
-  const handle = await open(temporary, 'w', 0o640)
   try {
-    await handle.writev(chunks)
-    await handle.sync()
-  } finally {
-    await handle.close()
+    await writeSynced(temporary, chunks)
+  } catch (error) {
+    // What was written of it may be all that fills the disk.
+    await unlink(temporary).catch(() => {})
+    throw error
   }
   await rename(temporary, file)
   const folder = await open(dirname(file), 'r')
@@ -188,6 +188,17 @@ export async function writeDurably(file: string, chunks: Uint8Array[]): Promise<
     await folder.sync()
   } finally {
     await folder.close()
+  }
+}
+
+async function writeSynced(file: string, chunks: Uint8Array[]) {
+  const handle = await open(file, 'w', 0o640)
+  try {
+    // Not writev: on a nearly full disk it writes a part and says so only in its result.
+    for (const chunk of chunks) await handle.writeFile(chunk)
+    await handle.sync()
+  } finally {
+    await handle.close()
   }
 }
 

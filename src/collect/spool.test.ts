@@ -165,6 +165,20 @@ describe('the spool', () => {
     expect(spool.waiting('a')).toBe(3)
   })
 
+  test('keeps within the quota even if only the newest is left, and uses no sequence twice', async () => {
+    const spool = await start({ quotaBytes: 208 })
+    const body = 'x'.repeat(100)
+    await seal(spool, 'flow', body)
+    await seal(spool, 'flow', body)
+    await seal(spool, 'trap', body)
+    expect(spool.state().map(({ lost }) => lost)).toEqual([2, 0, 0])
+    await stopped(spool)
+    expect(files('flow')).toEqual([])
+    const again = await start()
+    expect(await seal(again, 'flow')).toBeGreaterThan(1)
+    expect(await seal(again, 'trap')).toBe(1)
+  })
+
   test('does not use a sequence up when the disk refuses', async () => {
     let full = true
     const spool = await start({}, async () => {
@@ -173,6 +187,23 @@ describe('the spool', () => {
     await expect(seal(spool)).rejects.toThrow('no space')
     full = false
     expect(await seal(spool)).toBe(0)
+  })
+
+  test('gives a full disk back what every server has, the newest too', async () => {
+    const first = await start()
+    await seal(first)
+    await stopped(first)
+    const second = await start({}, async () => {
+      throw Object.assign(new Error('no space left on device'), { code: 'ENOSPC' })
+    })
+    second.acknowledged('a', 'flow', 0)
+    second.acknowledged('b', 'flow', 0)
+    expect(files('flow')).toHaveLength(1)
+    await expect(seal(second, 'trap')).rejects.toThrow('no space')
+    await stopped(second)
+    expect(files('flow')).toEqual([])
+    const third = await start()
+    expect(await seal(third)).toBeGreaterThan(1)
   })
 
   test('keeps a copy of what a server refuses, and owes it to the other only', async () => {

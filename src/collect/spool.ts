@@ -196,16 +196,32 @@ export function createSpool(
     mark(entry, everyone)
   }
 
+  /** On a full disk, what everyone has is in the way of what nobody has. */
+  function dropTombstones() {
+    for (const kind of kinds) {
+      const { newest } = shelves[kind]
+      if (newest?.acknowledged !== everyone) continue
+      shelves[kind].newest = undefined
+      remove(newest)
+    }
+  }
+
+  /** Newest ones go too if nothing else is left: a kind without files goes on at a safe sequence. */
   function makeRoom(bytes: number) {
     while (totalBytes + bytes > config.quotaBytes) {
       let oldest: Entry | undefined
       for (const kind of kinds) {
         const first = shelves[kind].entries.values().next().value
-        if (first === undefined || first === shelves[kind].newest) continue
+        if (first === undefined) continue
         if (oldest === undefined || first.lastMs < oldest.lastMs) oldest = first
       }
       if (oldest === undefined) return
-      const { kind, sequence, rows, lastMs } = oldest
+      const { kind, sequence, rows, lastMs, acknowledged } = oldest
+      if (oldest === shelves[kind].newest) shelves[kind].newest = undefined
+      if (acknowledged === everyone) {
+        remove(oldest)
+        continue
+      }
       giveUp(oldest)
       tally.count('quota', () => ({
         kind,
@@ -266,7 +282,12 @@ export function createSpool(
       makeRoom(bytes)
       const { next: sequence } = shelves[kind]
       const header = encodeSegmentHeader({ collector, kind, sequence }, sealed)
-      await write(join(config.dir, segmentFile(kind, sequence)), [header, sealed.body])
+      try {
+        await write(join(config.dir, segmentFile(kind, sequence)), [header, sealed.body])
+      } catch (error) {
+        dropTombstones()
+        throw error
+      }
       shelves[kind].next = Math.max(shelves[kind].next, sequence + 1)
       shelves[kind].sealed++
       put({ kind, sequence, rows: sealed.rows, bytes, lastMs: sealed.lastMs, acknowledged: 0 })
