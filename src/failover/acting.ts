@@ -96,13 +96,13 @@ export function retire(state: Acting, _event: EventOf<'stop'>, now: Moment): Ste
 }
 
 export function handOver(state: In<'active'>, _event: EventOf<'switchover'>, now: Moment): Step {
-  const obstacle = obstacleToSwitchover(state, now)
-  if (obstacle === undefined) return stepDown(state, 'switchover', 'a switchover was asked', now)
-  return say(state, `active in term ${state.term}; no switchover: ${obstacle}`)
+  if (obstacleToSwitchover(state, now) !== undefined) return check(state, now)
+  return stepDown(state, 'switchover', 'a switchover was asked', now)
 }
 
-/** Why the peer could not take over at once; undefined if it could. */
-function obstacleToSwitchover(state: In<'active'>, now: Moment): string | undefined {
+/** Why there can be no planned hand-over at this instant; undefined if there can. */
+export function obstacleToSwitchover(state: State, now: Moment): string | undefined {
+  if (state.kind !== 'active') return `this server is ${state.kind}, not active`
   const { timings } = state.settings
   if (state.peer === undefined) return 'the other server has not been asked yet'
   const { evidence, askedAt } = state.peer

@@ -22,7 +22,7 @@ import type { Event, EventOf, In, Settings, State, StateKind } from './states.ts
 import { end, noteHealth, notePeer, raise, type Step, say, stay } from './step.ts'
 import { elapsed, type Moment, workingMs } from './timings.ts'
 
-export { holdOf } from './acting.ts'
+export { holdOf, obstacleToSwitchover } from './acting.ts'
 export { roleOf, type Step } from './step.ts'
 
 /** A server that has just been started: passive, until it has read the lease. */

@@ -5,7 +5,14 @@ import type { Metrics } from '../lib/metrics.ts'
 import { createTally } from '../lib/tally.ts'
 import type { AddressAdapter } from './address/address.ts'
 import type { Lease } from './lease/lease.ts'
-import { holdOf, initialState, roleOf, step, writableTerm } from './machine.ts'
+import {
+  holdOf,
+  initialState,
+  obstacleToSwitchover,
+  roleOf,
+  step,
+  writableTerm,
+} from './machine.ts'
 import { createMeter } from './meter.ts'
 import type { Peer } from './peer.ts'
 import type {
@@ -297,10 +304,10 @@ export function createNode(deps: NodeDeps, config: NodeConfig): FailoverNode {
     term: () => writableTerm(state, moment()),
 
     switchover() {
+      const obstacle = obstacleToSwitchover(state, moment())
+      if (obstacle !== undefined) return { accepted: false, sentence: `no switchover: ${obstacle}` }
       post({ type: 'switchover' })
-      const accepted = state.kind === 'steppingDown' && state.cause === 'switchover'
-      const { sentence } = state
-      return { accepted, sentence }
+      return { accepted: true, sentence: state.sentence }
     },
 
     health(fault) {

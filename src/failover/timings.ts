@@ -55,6 +55,11 @@ export function awayMs(timings: Timings): number {
   return 3 * timings.heartbeatIntervalMs
 }
 
+/** The longest wait for one answer of the database: several must fit into a lease. */
+export function answerMs(timings: Timings): number {
+  return Math.ceil(Math.min(workingMs(timings) / 4, 2 * timings.heartbeatIntervalMs))
+}
+
 /** Why these times would be unsafe together; empty if they are safe. */
 export function checkTimings(timings: Timings): string[] {
   const { heartbeatIntervalMs, leaseMs, stepDownMs, heartbeatTimeoutMs, peerTimeoutMs } = timings

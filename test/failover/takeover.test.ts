@@ -17,10 +17,11 @@ afterEach(async () => {
 /** `a` is active, `b` stands by and is known to `a`. */
 async function pair(timings = defaultTimings): Promise<{ a: Member; b: Member }> {
   const a = await lab.member('a', timings)
-  const b = await lab.member('b', timings)
-  members = [a, b]
+  members = [a]
   a.tell('start')
   await a.is('active', 20_000)
+  const b = await lab.member('b', timings)
+  members = [a, b]
   b.tell('start')
   await b.said('change', { where: said => said.sentence.includes('a is active') })
   return { a, b }

@@ -14,6 +14,8 @@ type ClaimOutcome = Extract<LeaseEvent, { type: 'claimWon' | 'claimLost' | 'clai
 
 /** Pause between two attempts of a takeover. */
 const retryMs = 50
+/** The last writes of one that released are waited for, before its sessions are ended. */
+const lastWritesMs = 250
 /** PostgreSQL cuts application names there. */
 const maxApplicationName = 63
 
@@ -50,8 +52,8 @@ export async function renewRow(
 }
 
 /**
- * Begins a term. The sessions of the old holder are ended first, so that no frozen transaction of
- * its own can hold the term against us; the heartbeat row is taken before the leadership row, so
+ * Begins a term. The sessions of the old holder are ended first, unless it released the term, so
+ * that no frozen transaction of its own can hold the term against us; the heartbeat row is taken before the leadership row, so
  * that a renewal either is seen here, or finds the new term.
  */
 export async function claimRow(
@@ -60,11 +62,16 @@ export async function claimRow(
   claim: Claim,
   time: { now(): number; until: number; sending(): Moment },
 ): Promise<ClaimOutcome> {
-  for (;;) {
+  for (let attempt = 0; ; attempt++) {
     const sentAt = time.sending()
+    const gentle = claim.over.released && attempt === 0
     try {
-      await endSessions(session, self, claim.over)
-      const won = await session.transaction(query => begin(query, self, claim))
+      if (!gentle) await endSessions(session, self, claim.over)
+      const won = await session.transaction(async query => {
+        await query('SET LOCAL synchronous_commit = on')
+        if (gentle) await query(`SET LOCAL lock_timeout = ${lastWritesMs}`)
+        return begin(query, self, claim)
+      })
       if (won) return { type: 'claimWon', term: claim.term, sentAt }
       const row = await readRow(session)
       const reason =
@@ -84,7 +91,6 @@ export async function claimRow(
 
 async function begin(query: Query, self: Self, claim: Claim): Promise<true | undefined> {
   const { over, reason, term, whileSilent } = claim
-  await query('SET LOCAL synchronous_commit = on')
   const beaten = await query(
     `UPDATE heartbeat
      SET term = $1, incarnation = $2, counter = counter + 1, beaten_at = clock_timestamp()

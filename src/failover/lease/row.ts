@@ -2,7 +2,7 @@
 import { Worker } from 'node:worker_threads'
 import type { Clock } from '../../lib/clock.ts'
 import type { Hold } from '../states.ts'
-import { type Moment, type Timings, workingMs } from '../timings.ts'
+import { answerMs, type Moment, type Timings } from '../timings.ts'
 import type { GuardData } from './guard-thread.ts'
 import type { Lease, LeaseEvent } from './lease.ts'
 import type { Command, RowThreadData } from './row-thread.ts'
@@ -43,7 +43,7 @@ export function createRowLease(
       incarnation: config.incarnation,
       heartbeatIntervalMs,
       watchIntervalMs: Math.ceil(heartbeatIntervalMs / 2),
-      deadlineMs: Math.ceil(Math.min(workingMs(config.timings) / 4, 2 * heartbeatIntervalMs)),
+      deadlineMs: answerMs(config.timings),
       claimMs: Math.ceil(leaseMs / 2),
       staleMs: 2 * heartbeatIntervalMs,
       loop: loop.buffer as SharedArrayBuffer,
