@@ -47,7 +47,7 @@ export interface BackupJobsConfig {
 export const defaultBackupJobsConfig: BackupJobsConfig = {
   parallel: 8,
   pollMs: 1_000,
-  scheduleMs: 30_000,
+  scheduleMs: 5_000,
   settleMs: 5_000,
   catchUpMs: 15 * 60_000,
   attempts: 4,

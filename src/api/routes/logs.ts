@@ -141,7 +141,9 @@ export function logRoutes(deps: {
         version: row.version,
         oid: row.oid,
         name: row.name,
-        varbinds: JSON.parse(row.varbinds),
+        varbinds: (JSON.parse(row.varbinds) as { oid: string; type: string; value: unknown }[]).map(
+          ({ oid, type, value }) => ({ oid, type, value: String(value) }),
+        ),
       })
       return { rows: rows.slice(0, query.limit).map(toTrap), next: formatCursor(next) }
     },

@@ -11,7 +11,7 @@ const days = z.number().int().positive()
 export const serverSettings = z.strictObject({
   name: z
     .string()
-    .regex(/^[a-z0-9][a-z0-9-]{0,19}$/, 'lower-case letters, digits and hyphens, at most 20'),
+    .regex(/^[a-z0-9][a-z0-9-]{0,15}$/, 'lower-case letters, digits and hyphens, at most 16'),
   /** How it was installed; decides nothing but the words in the console. */
   installed: z.enum(['primary', 'secondary']),
   dataDir: file,
