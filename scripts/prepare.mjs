@@ -18,7 +18,12 @@ export async function prepare({ console: needsConsole = true } = {}) {
   if (Number(major) < 20)
     fail(`Keepwatch needs Node 20 or newer to begin; this is ${process.version}.`)
   await step(['package-lock.json'], join('node_modules', '.keepwatch-installed'), () =>
-    run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], 'Installing packages'),
+    // Not `npm ci`: it refuses a lock file that lacks the binaries of platforms nobody here has.
+    run(
+      'npm',
+      ['install', '--no-save', '--no-audit', '--no-fund', '--loglevel=error'],
+      'Installing packages',
+    ),
   )
   if (!needsConsole) return
   await step(
