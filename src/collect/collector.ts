@@ -6,8 +6,6 @@
 import type { RemoteInfo } from 'node:dgram'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { z } from 'zod'
-import type { collectorState } from '../api/contract/watch.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Component } from '../lib/component.ts'
 import type { Log } from '../lib/log.ts'
@@ -24,6 +22,7 @@ import { createTrapDecoder, type TrapProblem } from '../wire/snmp.ts'
 import { createSyslogDecoder, type SyslogProblem } from '../wire/syslog.ts'
 import { createSyslogFramer } from '../wire/syslog-stream.ts'
 import { createDelivery } from './deliver.ts'
+import type { CollectorState } from './link.ts'
 import {
   createSenderCache,
   createTcpListener,
@@ -37,8 +36,6 @@ import { createSealer } from './seal.ts'
 import type { CollectorSettings } from './settings.ts'
 import { createSpool } from './spool.ts'
 import { createTemplatesFile } from './templates-file.ts'
-
-export type CollectorState = z.output<typeof collectorState>
 
 export interface Collector extends Component {
   state(): CollectorState
@@ -317,10 +314,10 @@ export function createCollector(
     },
 
     async stop() {
-      if (!accepting) return
-      accepting = false
+      if (timers.length === 0) return
       for (const timer of timers.splice(0)) clearInterval(timer)
       for (const listener of listeners) if (listener !== trapListener) await listener.stop()
+      accepting = false
       for (const kind of kinds) seal(kind)
       // The traps' socket stays until its last answers are out.
       await sealer.drain(stopMs.seal)

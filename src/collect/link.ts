@@ -1,6 +1,7 @@
 /** What both ends of the link between collector and server agree on: HTTPS, both sides certified. */
 import type { PeerCertificate } from 'node:tls'
 import { z } from 'zod'
+import type { collectorState } from '../api/contract/watch.ts'
 import type { Kind } from '../telemetry/table.ts'
 
 /** Requests of the link; `:collector` is a UUID. */
@@ -33,6 +34,9 @@ export const receivedSegments = z.object({
   trap: ranges,
 } satisfies Record<Kind, typeof ranges>)
 export type ReceivedSegments = z.output<typeof receivedSegments>
+
+/** What a collector says of itself, every two seconds. */
+export type CollectorState = z.output<typeof collectorState>
 
 export type LinkRole = 'server' | 'collector'
 

@@ -1,11 +1,9 @@
 /** A collector's state as metrics: read when they are asked for, so that a datagram pays nothing. */
 import { Counter, type CounterConfiguration, Gauge } from 'prom-client'
-import type { z } from 'zod'
-import type { collectorState } from '../api/contract/watch.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Metrics } from '../lib/metrics.ts'
+import type { CollectorState as State } from './link.ts'
 
-type State = z.output<typeof collectorState>
 type Sample = [labels: Record<string, string>, value: number | null]
 
 /** One reading serves all metrics of one scrape. */

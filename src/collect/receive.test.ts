@@ -46,6 +46,7 @@ afterEach(async () => {
 
 async function start(store: Partial<SegmentStore>, config: Partial<ReceiverConfig> = {}) {
   const onStored = vi.fn()
+  const metrics = createMetrics({})
   receiver = createReceiver(
     {
       store: {
@@ -55,7 +56,7 @@ async function start(store: Partial<SegmentStore>, config: Partial<ReceiverConfi
       },
       identity: server,
       log: createLog({ level: 'silent', part: 'test' }),
-      metrics: createMetrics({}),
+      metrics,
       clock: systemClock,
       onStored,
       linkState: () => ({ role: 'active' }),
@@ -63,7 +64,7 @@ async function start(store: Partial<SegmentStore>, config: Partial<ReceiverConfi
     { host: '127.0.0.1', port: 0, ...config },
   )
   await receiver.start()
-  return { onStored }
+  return { onStored, metrics }
 }
 
 function call(
@@ -258,7 +259,7 @@ describe('the receiver', () => {
   })
 
   test('remembers what collectors say of themselves', async () => {
-    await start({})
+    const { metrics } = await start({})
     const state = {
       id: collector,
       name: 'site',
@@ -275,6 +276,10 @@ describe('the receiver', () => {
     expect((await post(state)).status).toBe(200)
     expect((await post({ ...state, name: 'renamed' })).status).toBe(200)
     expect((await post({ id: 'no' })).status).toBe(400)
+    expect(await metrics.metrics()).not.toContain('identity-used-twice')
+    await post({ ...state, startedAt: new Date(9).toISOString() })
+    await post({ ...state, name: 'renamed' })
+    expect(await metrics.metrics()).toContain('identity-used-twice')
     expect(receiver!.collectors()).toHaveLength(1)
     expect(receiver!.collectors()[0]!.state.name).toBe('renamed')
   })

@@ -10,7 +10,6 @@ import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { TLSSocket } from 'node:tls'
 import { Gauge, Histogram } from 'prom-client'
-import type { z } from 'zod'
 import { collectorState } from '../api/contract/watch.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Component } from '../lib/component.ts'
@@ -20,6 +19,7 @@ import { createTally } from '../lib/tally.ts'
 import type { Identity } from '../lib/tls.ts'
 import { type Kind, kinds } from '../telemetry/table.ts'
 import {
+  type CollectorState,
   certificateRole,
   type LinkRole,
   linkHeaders,
@@ -68,7 +68,7 @@ export interface ReceiverConfig {
   storeTimeoutMs?: number
 }
 
-export type CollectorState = z.output<typeof collectorState>
+export type { CollectorState } from './link.ts'
 
 export interface Receiver extends Component {
   readonly port: number
@@ -88,6 +88,8 @@ type ReceiveProblem =
   | 'store-failed'
   | 'store-slow'
   | 'connection-lost'
+  /** Two programs say that they are the same collector. */
+  | 'identity-used-twice'
   | 'listener-failed'
 
 /** An answer other than 200. */
@@ -113,11 +115,11 @@ export function createReceiver(deps: ReceiverDeps, config: ReceiverConfig): Rece
     maxBodyBytes = 128 * 1024 * 1024,
     maxNativeBytes = 256 * 1024 * 1024,
     maxInFlightBytes = 512 * 1024 * 1024,
-    storeTimeoutMs = 60_000,
+    storeTimeoutMs = 25_000,
   } = config
   const tally = createTally<ReceiveProblem>(deps, {
     name: 'receive_problems',
-    help: 'Requests of collectors that were not answered with 200, by reason.',
+    help: 'What was wrong with collectors and their requests, by reason.',
   })
   const duration = new Histogram({
     name: 'keepwatch_receive_segment_seconds',
@@ -266,6 +268,15 @@ export function createReceiver(deps: ReceiverDeps, config: ReceiverConfig): Rece
       state = collectorState.parse(JSON.parse(body.toString('utf8')))
     } catch (error) {
       throw new Refusal(400, 'bad-request', `not a collector’s state: ${(error as Error).message}`)
+    }
+    const before = collectors.get(state.id)?.state
+    if (before !== undefined && before.startedAt > state.startedAt) {
+      // Each would be told that its segments are duplicates of the other's.
+      tally.count('identity-used-twice', () => ({
+        collector: state.id,
+        names: [before.name, state.name],
+        hint: 'one runs on a copy of the other’s spool: give it an empty folder',
+      }))
     }
     // Taken out and put back, the map is in order of time, and its first is the longest silent.
     collectors.delete(state.id)

@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import {
   appendFileSync,
+  existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -14,6 +15,8 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { openAuthority, writeIdentity } from '../../src/lib/tls.ts'
+import { decodeNative } from '../../src/telemetry/native.ts'
+import { tables } from '../../src/telemetry/tables.ts'
 import { createInformer } from './informer.ts'
 import {
   createLab,
@@ -160,6 +163,34 @@ test('an INFORM is answered when its segment is on disk, and within a second', a
   expect(segmentFiles(spool, 'trap')).toHaveLength(1)
   await inform.close()
 }, 30_000)
+
+test('flow templates survive a kill: data alone is understood after it', async () => {
+  const a = await lab.receiver('a')
+  const first = await lab.collector(settingsOf(spool, { a: a.port }))
+  const socket = sender()
+  await socket.send(netflow9(template), first.ports.netflow)
+  await until('the template is on disk', () => existsSync(join(spool, 'templates.json')))
+  await first.program.kill('SIGKILL')
+  const second = await lab.collector(settingsOf(spool, { a: a.port }))
+  await socket.send(netflow9(dataOf(4242)), second.ports.netflow)
+  await until('the flow arrives', () => lab.stored('a').length === 1)
+  const { kind, native } = lab.stored('a')[0]!
+  expect(kind).toBe('flow')
+  expect(decodeNative(native, tables.flow).toRows()).toMatchObject([{ bytes: 4242 }])
+  await socket.close()
+}, 30_000)
+
+/** A NetFlow v9 datagram (RFC 3954 §5.1) around one FlowSet. */
+function netflow9(flowSet: number[]): Uint8Array {
+  const header = Buffer.alloc(20)
+  header.writeUInt16BE(9, 0)
+  header.writeUInt16BE(1, 2)
+  header.writeUInt32BE(Math.floor(Date.now() / 1000), 8)
+  return Buffer.concat([header, Uint8Array.from(flowSet)])
+}
+/** Template 256: IN_BYTES and IN_PKTS, 4 bytes each. */
+const template = [0, 0, 0, 16, 1, 0, 0, 2, 0, 1, 0, 4, 0, 2, 0, 4]
+const dataOf = (bytes: number) => [1, 0, 0, 12, 0, 0, bytes >> 8, bytes & 0xff, 0, 0, 0, 1]
 
 test('a collector of another deployment is let in nowhere and keeps what it has', async () => {
   const a = await lab.receiver('a')
