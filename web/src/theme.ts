@@ -51,7 +51,7 @@ const petrol: MantineColorsTuple = [
 
 export const theme = createTheme({
   primaryColor: 'petrol',
-  primaryShade: { light: 6, dark: 5 },
+  primaryShade: 6,
   colors: { gray, dark, petrol },
   defaultRadius: 4,
   // Named faces first: on Linux, system-ui is often one that is too wide for dense tables.

@@ -43,11 +43,33 @@ export interface Client {
 /** The bound of every wait for an answer, ms. */
 const callMs = 30_000
 
+/**
+ * Calls under way at once. A browser opens six connections to a server: slow questions must leave
+ * one for the poll, or the server would look dead, and one for a live tail.
+ */
+const mostCalls = 4
+
 export function createClient(
   deps: Pick<ConnectionDeps, 'fetch' | 'deadline'>,
   connection: Connection,
 ): Client {
+  const gate = createGate(mostCalls)
+
   async function send<N extends EndpointName>(
+    base: string,
+    name: N,
+    args: Parameter,
+    options: CallOptions,
+  ): Promise<Answer<Endpoints[N]>> {
+    await gate.enter(options.signal)
+    try {
+      return await exchange(base, name, args, options)
+    } finally {
+      gate.leave()
+    }
+  }
+
+  async function exchange<N extends EndpointName>(
     base: string,
     name: N,
     args: Parameter,
@@ -101,6 +123,42 @@ export function createClient(
       routes[name][2]
         ? write(name, args, options)
         : send(connection.state().base, name, args, options),
+  }
+}
+
+/** Lets so many in at once; the others wait in the order that they came. */
+function createGate(places: number) {
+  let inside = 0
+  const waiting: { admit: () => void }[] = []
+  return {
+    /** @throws the signal's reason if it is aborted while waiting */
+    enter(signal: AbortSignal | undefined): Promise<void> {
+      if (inside < places) {
+        inside++
+        return Promise.resolve()
+      }
+      if (signal?.aborted === true) return Promise.reject(signal.reason)
+      return new Promise((resolve, reject) => {
+        const place = {
+          admit() {
+            signal?.removeEventListener('abort', giveUp)
+            resolve()
+          },
+        }
+        function giveUp() {
+          waiting.splice(waiting.indexOf(place), 1)
+          reject(signal?.reason)
+        }
+        signal?.addEventListener('abort', giveUp, { once: true })
+        waiting.push(place)
+      })
+    },
+    /** The place goes straight to the next one, if any waits. */
+    leave() {
+      const next = waiting.shift()
+      if (next === undefined) inside--
+      else next.admit()
+    },
   }
 }
 

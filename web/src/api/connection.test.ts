@@ -15,6 +15,9 @@ function createFakePair() {
     term: 4,
     dead: new Set<string>(),
     signedOut: new Set<string>(),
+    /** Servers that do not answer in time. */
+    frozen: new Set<string>(),
+    ageMs: 10,
     /** Every request as `METHOD origin path`. */
     seen: [] as string[],
   }
@@ -43,7 +46,7 @@ function createFakePair() {
         seenAt: '2025-11-21T00:00:00Z',
         engine: true,
       })),
-      heartbeat: { counter: 1, ageMs: 10, recentMs: [] },
+      heartbeat: { counter: 1, ageMs: pair.ageMs, recentMs: [] },
       timings: { heartbeatMs: 1000, leaseMs: 10_000, timeoutMs: 60_000 },
       database: { reachable: true, latencyMs: 1 },
     }
@@ -58,6 +61,7 @@ function createFakePair() {
       const name = nameOf(url)
       pair.seen.push(`${init.method ?? 'GET'} ${name} ${url.replace(/^https?:\/\/[^/]+/, '')}`)
       if (pair.dead.has(name)) throw new TypeError('Failed to fetch')
+      if (pair.frozen.has(name)) throw new DOMException('too late', 'TimeoutError')
       if (pair.signedOut.has(name)) {
         return Response.json(
           { error: { code: 'not-logged-in', message: 'Log in.' } },
@@ -169,11 +173,50 @@ describe('the connection to the pair', () => {
     expect(connection.state()).toMatchObject({ base: urlB, signedOut: true, failure: null })
   })
 
+  test('stays with a slow server while its partner sees it alive, and leaves a frozen one', async () => {
+    const { pair, connection } = createFakePair()
+    await connection.poll()
+    pair.frozen.add('server-a')
+    await connection.poll()
+    expect(connection.state()).toMatchObject({ base: '', failure: null, pair: { role: 'active' } })
+    pair.ageMs = 4000
+    await connection.poll()
+    expect(connection.state()).toMatchObject({ base: urlB, pair: { role: 'standby' } })
+    pair.seen.length = 0
+    await connection.poll()
+    expect(pair.seen).toEqual(['GET server-b /api/v1/pair'])
+  })
+
   test('asks once however many callers want to know', async () => {
     const { pair, connection } = createFakePair()
     await Promise.all([connection.poll(), connection.poll(), connection.poll()])
     expect(pair.seen).toHaveLength(1)
   })
+})
+
+test('of many calls only so many are under way that the poll keeps a connection', async () => {
+  const { connection } = createFakePair()
+  let underWay = 0
+  let most = 0
+  const client = createClient(
+    {
+      deadline: () => new AbortController().signal,
+      async fetch() {
+        most = Math.max(most, ++underWay)
+        await new Promise(resolve => setTimeout(resolve, 1))
+        underWay--
+        return Response.json({})
+      },
+    },
+    connection,
+  )
+  const given = new AbortController()
+  const calls = Array.from({ length: 12 }, () => client.call('listDevices', {}))
+  const abandoned = client.call('listDevices', {}, { signal: given.signal })
+  given.abort()
+  await expect(abandoned).rejects.toThrow()
+  await Promise.all(calls)
+  expect(most).toBe(4)
 })
 
 describe('a write', () => {

@@ -46,11 +46,13 @@ export interface Connection {
 /** How long a server may take to say who is active. */
 export const answerMs = 1500
 const intervalMs = 1000
+/** Heartbeats that may be missing while the active still counts as alive. */
+const freshBeats = 3
 
 type Reply =
   | { kind: 'pair'; pair: PairState }
   | { kind: 'signed-out' }
-  | { kind: 'dead'; reason: string }
+  | { kind: 'dead'; reason: string; late: boolean }
 
 /** @param origin of the page, to know which console address is its own */
 export function createConnection(deps: ConnectionDeps, origin: string): Connection {
@@ -84,10 +86,14 @@ export function createConnection(deps: ConnectionDeps, origin: string): Connecti
       })
       if (response.ok) return { kind: 'pair', pair: (await response.json()) as PairState }
       if (response.status === 401 || response.status === 403) return { kind: 'signed-out' }
-      return { kind: 'dead', reason: `it answered ${response.status}` }
+      return { kind: 'dead', reason: `it answered ${response.status}`, late: false }
     } catch (error) {
       const late = error instanceof Error && error.name === 'TimeoutError'
-      return { kind: 'dead', reason: late ? `no answer within ${answerMs} ms` : reasonOf(error) }
+      return {
+        kind: 'dead',
+        reason: late ? `no answer within ${answerMs} ms` : reasonOf(error),
+        late,
+      }
     }
   }
 
@@ -95,10 +101,16 @@ export function createConnection(deps: ConnectionDeps, origin: string): Connecti
     const { base } = state
     const others = [...known, ''].filter(candidate => candidate !== base)
     let firstFailure: string | undefined
+    let late = false
     let signedOutAt: string | undefined
     for (const candidate of [base, ...new Set(others)]) {
       const reply = await ask(candidate)
       if (reply.kind === 'pair') {
+        // It was slow to answer, but its partner sees it alive and active: stay.
+        if (late && reply.pair.active === state.pair?.self && isFresh(reply.pair)) {
+          set({ ...state, failure: null, failingSince: null })
+          return
+        }
         if (candidate !== base) following = true
         await adopt(candidate, reply.pair)
         return
@@ -109,6 +121,7 @@ export function createConnection(deps: ConnectionDeps, origin: string): Connecti
         if (candidate === base) break
       } else {
         firstFailure ??= reply.reason
+        if (candidate === base) late = reply.late
       }
     }
     if (signedOutAt !== undefined) {
@@ -127,7 +140,7 @@ export function createConnection(deps: ConnectionDeps, origin: string): Connecti
     known = pair.servers.filter(server => !server.self).map(server => baseOf(server.console))
     if (pair.role === 'active') {
       following = true
-    } else if (following && pair.activeConsole !== null) {
+    } else if (following && pair.activeConsole !== null && isFresh(pair)) {
       const target = baseOf(pair.activeConsole)
       if (target !== base) {
         const reply = await ask(target)
@@ -139,6 +152,11 @@ export function createConnection(deps: ConnectionDeps, origin: string): Connecti
       }
     }
     set(answered(base, pair))
+  }
+
+  /** Whether the active was heard of lately, so that it is worth asking. */
+  function isFresh({ heartbeat, timings }: PairState): boolean {
+    return heartbeat.ageMs === null || heartbeat.ageMs < freshBeats * timings.heartbeatMs
   }
 
   function answered(base: string, pair: PairState): ConnectionState {

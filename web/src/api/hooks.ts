@@ -30,6 +30,29 @@ export function useConnection(): ConnectionState {
   return useSyncExternalStore(connection.subscribe, connection.state)
 }
 
+/** What is derived from the connection; renders anew only when that changes, not at each poll. */
+function useConnectionValue<T extends string | number | boolean | undefined | null>(
+  select: (state: ConnectionState) => T,
+): T {
+  const { connection } = useClient()
+  return useSyncExternalStore(connection.subscribe, () => select(connection.state()))
+}
+
+/** The server that calls go to. */
+export function useBase(): string {
+  return useConnectionValue(state => state.base)
+}
+
+/** Whether nobody answers. */
+export function useStale(): boolean {
+  return useConnectionValue(state => state.failure !== null)
+}
+
+/** Whether the server that answers does not know the session. */
+export function useSignedOut(): boolean {
+  return useConnectionValue(state => state.signedOut)
+}
+
 /** Who is logged in; null: nobody. */
 export const sessionKey: QueryKey = ['getSession']
 
@@ -83,17 +106,20 @@ const ranks: Record<Role, number> = { viewer: 0, operator: 1, administrator: 2 }
 /** Why the present user cannot change state here and now; undefined if nothing is in the way. */
 export function useWriteBarrier(role: Role): string | undefined {
   const session = useSession()
-  const { pair, failure } = useConnection()
-  if (failure !== null) return 'No server answers at the moment.'
-  if (pair !== null && pair.role !== 'active') {
-    return pair.active === null
-      ? 'No server is active at the moment, so nothing can be changed.'
-      : `This is the standby ${pair.self}: read-only. Changes are made on ${pair.active}.`
-  }
+  const barrier = useConnectionValue(barrierOf)
+  if (barrier !== undefined) return barrier
   if (session !== null && ranks[session.role] < ranks[role]) {
     return `This needs the role ${role}; you are ${session.role}.`
   }
   return undefined
+}
+
+function barrierOf({ pair, failure }: ConnectionState): string | undefined {
+  if (failure !== null) return 'No server answers at the moment.'
+  if (pair === null || pair.role === 'active') return undefined
+  return pair.active === null
+    ? 'No server is active at the moment, so nothing can be changed.'
+    : `This is the standby ${pair.self}: read-only. Changes are made on ${pair.active}.`
 }
 
 export function useMay(role: Role): boolean {

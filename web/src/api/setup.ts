@@ -33,7 +33,7 @@ export function createBrowserClient(origin: string) {
         gcTime: 300_000,
         refetchOnWindowFocus: true,
         // A takeover takes seconds: what failed for want of a server is asked again for that long.
-        retry: (count, error) => error instanceof ApiError && passes(error) && count < 4,
+        retry: (count, error) => error instanceof ApiError && passes(error) && count < 3,
         retryDelay: count => Math.min(500 * 2 ** count, 4000),
         networkMode: 'always',
       },

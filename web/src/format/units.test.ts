@@ -31,7 +31,7 @@ describe('rates and sizes', () => {
   })
 
   test('counts are grouped in threes', () => {
-    expect(formatCount(1_234_567)).toBe('1\u2009234\u2009567')
+    expect(formatCount(1_234_567)).toBe('1\u202f234\u202f567')
     expect(formatCount(999)).toBe('999')
   })
 

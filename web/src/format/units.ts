@@ -34,11 +34,11 @@ export function formatQuantity(value: number, unit: string): string {
   return `${text} ${prefix}${prefix === '' ? '' : ' '}${unit}`
 }
 
-/** Whole counts with thin separators: `1 234 567`. */
+/** Whole counts with narrow spaces that do not break: `1 234 567`. */
 export function formatCount(value: number): string {
   return Math.round(value)
     .toString()
-    .replace(/\B(?=(\d{3})+$)/g, '\u2009')
+    .replace(/\B(?=(\d{3})+$)/g, '\u202f')
 }
 
 /** `12.3 %`; tiny shares that are not zero say so. */

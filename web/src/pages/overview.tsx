@@ -28,7 +28,7 @@ export function OverviewPage() {
         <CollectorsFigure />
       </div>
       <TrafficPanel />
-      <div className="grid-2">
+      <div className="grid-2 roomy">
         <TopPanel
           title="Top talkers"
           by="src.addr,dst.addr"

@@ -1,8 +1,8 @@
 import { Button } from '@mantine/core'
 import { IconRefresh } from '@tabler/icons-react'
 import type { AnswerOf } from '../api/hooks.ts'
-import { formatMoment } from '../format/time.ts'
 import { formatCount } from '../format/units.ts'
+import { RowTime } from '../parts/log-row.tsx'
 import { Panel } from '../parts/panel.tsx'
 import { Empty, Failure, Loading } from '../parts/states.tsx'
 import { type VirtualColumn, VirtualList } from '../parts/virtual-list.tsx'
@@ -15,7 +15,8 @@ const columns: VirtualColumn<TrapRow>[] = [
   {
     head: 'Received',
     width: '170px',
-    cell: row => <span className="mono">{formatMoment(row.received, true)}</span>,
+    narrow: '90px',
+    cell: row => <RowTime at={row.received} />,
   },
   {
     head: 'From',

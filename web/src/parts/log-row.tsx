@@ -19,13 +19,25 @@ export function Severity({ value }: { value: number | null }) {
   )
 }
 
+/** The moment of a row; in narrow windows the clock alone. */
+export function RowTime({ at }: { at: string }) {
+  const [date, clock] = formatMoment(at, true).split(' ')
+  return (
+    <span className="mono">
+      <span className="hide-narrow">{date} </span>
+      {clock}
+    </span>
+  )
+}
+
 /** The columns of a list of messages, whatever its rows carry besides. */
 export function logColumns<Row>(of: (row: Row) => LogRow): VirtualColumn<Row>[] {
   return [
     {
       head: 'Time',
       width: '170px',
-      cell: row => <span className="mono">{formatMoment(of(row).time, true)}</span>,
+      narrow: '90px',
+      cell: row => <RowTime at={of(row).time} />,
     },
     { head: 'Severity', width: '104px', cell: row => <Severity value={of(row).severity} /> },
     {

@@ -7,6 +7,8 @@ export interface VirtualColumn<Row> {
   head: string
   /** A track of CSS grid: `148px`, `minmax(200px, 1fr)`. */
   width: string
+  /** The track in narrow windows, if it differs. */
+  narrow?: string
   /** Left out in narrow windows. */
   wide?: boolean
   cell: (row: Row) => ReactNode
@@ -71,7 +73,7 @@ export function VirtualList<Row>({
     '--tracks': columns.map(column => column.width).join(' '),
     '--tracks-narrow': columns
       .filter(column => column.wide !== true)
-      .map(column => column.width)
+      .map(column => column.narrow ?? column.width)
       .join(' '),
   } as CSSProperties
 

@@ -24,7 +24,12 @@ export function WriteButton({
 }: Common & ButtonProps & { children: ReactNode; type?: 'button' | 'submit' }) {
   const barrier = useWriteBarrier(needs) ?? own
   return (
-    <Tooltip label={barrier} disabled={barrier === undefined} w={260}>
+    <Tooltip
+      label={barrier}
+      disabled={barrier === undefined}
+      w={260}
+      events={{ hover: true, focus: true, touch: true }}
+    >
       <Button
         size="xs"
         {...rest}
@@ -32,7 +37,6 @@ export function WriteButton({
         data-testid={testId}
         data-disabled={barrier !== undefined}
         aria-disabled={barrier !== undefined}
-        title={barrier}
         onClick={event => {
           if (barrier !== undefined) event.preventDefault()
           else onClick?.()

@@ -1,7 +1,7 @@
 import { useEffect, useRef, useState } from 'react'
 import { errorOf, reasonOf } from '../api/errors.ts'
 import { readEvents } from '../api/events.ts'
-import { type AnswerOf, useClient, useConnection } from '../api/hooks.ts'
+import { type AnswerOf, useBase, useClient } from '../api/hooks.ts'
 import { addressOf } from '../api/routes.ts'
 
 type Batch = AnswerOf<'tailLogs'>
@@ -39,7 +39,7 @@ export function useTail(
   filter: { text?: string | undefined; severity?: string | undefined; sender?: string | undefined },
   enabled: boolean,
 ): TailState {
-  const { base } = useConnection()
+  const base = useBase()
   const { connection } = useClient()
   const [state, setState] = useState(start)
   const serial = useRef(0)

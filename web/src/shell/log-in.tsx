@@ -2,14 +2,14 @@ import { Button, PasswordInput, TextInput } from '@mantine/core'
 import { useMutation, useQueryClient } from '@tanstack/react-query'
 import { useState } from 'react'
 import type { ApiError } from '../api/errors.ts'
-import { type Session, sessionKey, useChange, useClient, useConnection } from '../api/hooks.ts'
+import { type Session, sessionKey, useBase, useChange, useClient } from '../api/hooks.ts'
 import { PasswordForm } from '../parts/password-form.tsx'
 import { Brand } from './navigation.tsx'
 
 export function LogIn() {
   const client = useClient()
   const queries = useQueryClient()
-  const { base } = useConnection()
+  const base = useBase()
   const [user, setUser] = useState('')
   const [password, setPassword] = useState('')
   const logIn = useMutation<Session, ApiError>({

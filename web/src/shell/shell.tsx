@@ -18,14 +18,23 @@ import {
 import { useQueryClient } from '@tanstack/react-query'
 import { Link, Outlet, useLocation } from '@tanstack/react-router'
 import { useEffect, useState } from 'react'
-import { sessionKey, useAnswer, useClient, useConnection, useSession } from '../api/hooks.ts'
+import {
+  sessionKey,
+  useAnswer,
+  useClient,
+  useConnection,
+  useSession,
+  useSignedOut,
+  useStale,
+} from '../api/hooks.ts'
 import { Brand, Navigation, pageTitle } from './navigation.tsx'
 import { PairBanner, PairChip, TakeoverNotice } from './pair-status.tsx'
 
 /** Everything around the pages once somebody is logged in. */
 export function Shell() {
   const { connection } = useClient()
-  const { signedOut } = useConnection()
+  const signedOut = useSignedOut()
+  const stale = useStale()
   const queries = useQueryClient()
   const { pathname } = useLocation()
   const [menu, setMenu] = useState(false)
@@ -78,7 +87,7 @@ export function Shell() {
         </header>
         <PairBanner />
         <TakeoverNotice />
-        <main className="page">
+        <main className="page" data-stale={stale || undefined}>
           <Outlet />
         </main>
       </div>
