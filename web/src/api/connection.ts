@@ -52,6 +52,8 @@ const freshBeats = 3
 type Reply =
   | { kind: 'pair'; pair: PairState }
   | { kind: 'signed-out' }
+  /** It knows the session, which may do nothing yet: its password has to be changed first. */
+  | { kind: 'barred' }
   | { kind: 'dead'; reason: string; late: boolean }
 
 /** @param origin of the page, to know which console address is its own */
@@ -85,7 +87,8 @@ export function createConnection(deps: ConnectionDeps, origin: string): Connecti
         signal: deps.deadline(answerMs),
       })
       if (response.ok) return { kind: 'pair', pair: (await response.json()) as PairState }
-      if (response.status === 401 || response.status === 403) return { kind: 'signed-out' }
+      if (response.status === 401) return { kind: 'signed-out' }
+      if (response.status === 403) return { kind: 'barred' }
       return { kind: 'dead', reason: `it answered ${response.status}`, late: false }
     } catch (error) {
       const late = error instanceof Error && error.name === 'TimeoutError'
@@ -113,6 +116,10 @@ export function createConnection(deps: ConnectionDeps, origin: string): Connecti
         }
         if (candidate !== base) following = true
         await adopt(candidate, reply.pair)
+        return
+      }
+      if (reply.kind === 'barred') {
+        set({ ...state, base: candidate, failure: null, failingSince: null, signedOut: false })
         return
       }
       if (reply.kind === 'signed-out') {
