@@ -34,21 +34,23 @@ export function StoredLogs({
 
   return (
     <>
-      <Panel>
-        {histogram.data === undefined ? (
-          histogram.isError ? (
-            <Failure
-              error={histogram.error}
-              what="Could not load the histogram"
-              retry={histogram.refetch}
-            />
+      {histogram.data?.series.length !== 0 && (
+        <Panel>
+          {histogram.data === undefined ? (
+            histogram.isError ? (
+              <Failure
+                error={histogram.error}
+                what="Could not load the histogram"
+                retry={histogram.refetch}
+              />
+            ) : (
+              <Loading height={110} />
+            )
           ) : (
-            <Loading height={110} />
-          )
-        ) : (
-          <Histogram answer={histogram.data} onSelect={onSelect} />
-        )}
-      </Panel>
+            <Histogram answer={histogram.data} onSelect={onSelect} />
+          )}
+        </Panel>
+      )}
       <Panel
         title="Messages"
         note={

@@ -55,14 +55,14 @@ export function LogsPage() {
             value={search.text ?? ''}
             onChange={text => go({ text })}
             label="Search the text"
-            width={230}
+            width={190}
             icon={<IconSearch size={14} />}
             testId="logs-search"
           />
           {!traps && (
             <Select
               size="xs"
-              w={158}
+              w={150}
               aria-label="Severity"
               placeholder="Any severity"
               clearable
@@ -78,7 +78,7 @@ export function LogsPage() {
             value={search.sender ?? ''}
             onChange={sender => go({ sender })}
             label="Sender address"
-            width={150}
+            width={132}
             testId="logs-sender"
           />
         </div>

@@ -173,11 +173,15 @@ function optionOf(
 interface TooltipItem {
   seriesName: string
   color: string
-  value: [number, number]
+  /** Absent where a series has no bucket at the place of the others. */
+  value?: [number, number]
 }
 
 /** Built of nodes, not markup: names of series come from the network. */
-function tooltip(items: TooltipItem[], format: (value: number) => string): HTMLElement | string {
+function tooltip(all: TooltipItem[], format: (value: number) => string): HTMLElement | string {
+  const items = all.flatMap(({ seriesName, color, value }) =>
+    value === undefined ? [] : [{ seriesName, color, value }],
+  )
   const at = items[0]?.value[0]
   if (at === undefined) return ''
   const root = document.createElement('div')
