@@ -21,6 +21,7 @@ import { createFlowDecoder, type FlowProblem } from '../wire/flow-decoder.ts'
 import { createTrapDecoder, type TrapProblem } from '../wire/snmp.ts'
 import { createSyslogDecoder, type SyslogProblem } from '../wire/syslog.ts'
 import { createSyslogFramer } from '../wire/syslog-stream.ts'
+import { createBlockMemory } from './block-memory.ts'
 import { createDelivery } from './deliver.ts'
 import type { CollectorState } from './link.ts'
 import {
@@ -111,8 +112,14 @@ export function createCollector(
     quotaBytes: config.quotaBytes,
     servers: config.servers.map(({ name }) => name),
   })
+  const memory = createBlockMemory({ keep: 4 })
   const sealer = createSealer(
-    { ...deps, spool, onRelief: () => syslogTcp?.resume() },
+    {
+      ...deps,
+      spool,
+      onRelief: () => syslogTcp?.resume(),
+      onCompressed: block => memory.giveBack(block),
+    },
     { maxWaitingBytes: config.memoryBytes },
   )
   const deliveries = config.servers.map(server => createDelivery({ ...deps, spool }, { server }))
@@ -265,7 +272,7 @@ export function createCollector(
     }
     lane.firstMs = 0
     if (rows === 0) return
-    const native = encodeNative(batch)
+    const native = encodeNative(batch, length => memory.take(length))
     batch.clear()
     lane.rows += rows
     sealer.seal({ kind, native, rows, firstMs, lastMs }, () => {

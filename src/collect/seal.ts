@@ -50,6 +50,8 @@ export function createSealer(
     metrics: Metrics
     clock: Clock
     onRelief: () => void
+    /** Told when a block's memory is no longer needed. */
+    onCompressed?: (native: Uint8Array) => void
   },
   config: SealerConfig,
 ): Sealer {
@@ -71,6 +73,7 @@ export function createSealer(
     try {
       return await compressBody(native)
     } finally {
+      deps.onCompressed?.(native)
       const next = turns.shift()
       if (next === undefined) compressing--
       else next()

@@ -19,15 +19,22 @@ const widths: Record<ColumnType, number> = {
   String: 0,
 }
 
-/** The committed rows of a batch as one Native block, in memory of its own. */
-export function encodeNative(batch: Batch): Uint8Array {
+/**
+ * The committed rows of a batch as one Native block, in memory of its own.
+ *
+ * @param allocate gives at least so many bytes, which may hold anything
+ */
+export function encodeNative(
+  batch: Batch,
+  allocate: (length: number) => Uint8Array = length => new Uint8Array(length),
+): Uint8Array {
   const columns: readonly Column[] = batch.table.columns
   const runs = columns.map((_, index) => batch.native(index))
   let length = 20
   for (const [index, column] of columns.entries()) {
     length += 10 + column.name.length + column.type.length + runs[index]!.length
   }
-  const out = new Uint8Array(length)
+  const out = allocate(length)
   let at = putVarint(out, 0, columns.length)
   at = putVarint(out, at, batch.rows)
   for (const [index, column] of columns.entries()) {
