@@ -29,7 +29,7 @@ export function decide(state: In<'starting' | 'standby'>, now: Moment): Decision
     return claim('released', `${holder} released the lease`)
   }
   if (row.incarnation === settings.incarnation) {
-    return claim('own-claim', 'the lease is its own by a takeover whose outcome it did not learn')
+    return claim('own-claim', 'the last term is still its own, and nobody has taken over since')
   }
   if (row.holder === settings.name) {
     return claim('former-self', 'the lease belongs to itself before it restarted')

@@ -123,7 +123,7 @@ describe('the invariants notice', () => {
     const sabotaged = fc.property(schedules(quick), plan => {
       simulate(step, quick, plan, sabotage)
     })
-    const { failed, numRuns } = fc.check(sabotaged, { numRuns: 600, endOnFailure: true })
+    const { failed, numRuns } = fc.check(sabotaged, { seed: 1, numRuns: 600, endOnFailure: true })
     expect(failed, `not within ${numRuns} runs`).toBe(true)
   })
 })

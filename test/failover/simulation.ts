@@ -227,6 +227,7 @@ export function simulate(
         return
       case 'end':
         die(node, 'it stopped')
+        later(20_000, () => !node.up && node.hostUp && boot(node))
     }
   }
 
@@ -492,7 +493,6 @@ export function simulate(
         return
       case 'stop':
         inside(node, 0, () => post(node, { type: 'stop' }))
-        later(fault.forMs + 20_000, () => !node.up && node.hostUp && boot(node))
     }
   }
 

@@ -1,0 +1,413 @@
+import { readFileSync } from 'node:fs'
+import { describe, expect, test } from 'vitest'
+import {
+  holdOf,
+  initialState,
+  obstacleToSwitchover,
+  roleOf,
+  step,
+  writableTerm,
+} from './machine.ts'
+import type { Event, Evidence, LinkState, Row, State, StateKind } from './states.ts'
+import { defaultTimings, type Moment } from './timings.ts'
+
+const wallStart = Date.UTC(2026, 0, 1)
+const at = (ms: number): Moment => ({ monotonic: ms, wall: wallStart + ms })
+
+/** Server `b`, fed with events; its peer is `a`. */
+function createServer() {
+  const settings = { name: 'b', incarnation: 'b-1', timings: defaultTimings }
+  let state: State = initialState(settings, at(0))
+  let now = 0
+  const done: string[] = []
+  const server = {
+    get state() {
+      return state
+    },
+    get now() {
+      return now
+    },
+    /** What it was told to do since last asked. */
+    did: () => done.splice(0),
+    at(ms: number) {
+      now = ms
+      return server
+    },
+    feel(event: Event, moment = at(now)) {
+      const taken = step(state, event, moment)
+      expect(taken.sentence).toBe(taken.state.sentence)
+      state = taken.state
+      done.push(...taken.actions.map(action => action.do))
+      return server
+    },
+    reads: (row: Partial<Row>) =>
+      server.feel({ type: 'observed', row: { ...rowOfA, ...row }, sentAt: at(now) }),
+    hears: (evidence: Partial<LinkState> | 'refused' | 'silent' | 'nobody') =>
+      server.feel({ type: 'peer', evidence: evidenceOf(evidence), askedAt: at(now) }),
+    /** Readings and answers each half second, until then. */
+    watches(untilMs: number, row: Partial<Row>, evidence: Partial<LinkState> | 'silent') {
+      while (now < untilMs && state.kind === 'standby') {
+        server.at(now + 500).hears(evidence)
+        server.reads(row)
+      }
+      return server
+    },
+    wins: () => server.feel({ type: 'claimWon', term: termOf(state), sentAt: at(now) }),
+    renews: () => server.feel({ type: 'renewed', term: termOf(state), sentAt: at(now) }),
+  }
+  return server
+}
+
+const rowOfA: Row = { term: 5, holder: 'a', incarnation: 'a-1', released: false, counter: 100 }
+
+function evidenceOf(said: Partial<LinkState> | 'refused' | 'silent' | 'nobody'): Evidence {
+  if (said === 'nobody') return { kind: 'nobody' }
+  if (said === 'refused' || said === 'silent') return { kind: said, server: 'a' }
+  return {
+    kind: 'alive',
+    server: 'a',
+    incarnation: 'a-1',
+    role: 'active',
+    state: 'active',
+    term: 5,
+    database: 'there',
+    healthy: true,
+    ...said,
+  }
+}
+
+function termOf(state: State): number {
+  return 'term' in state ? state.term : 0
+}
+
+const standby = () => createServer().reads({}).at(100).reads({ counter: 101 })
+const active = () => {
+  const server = createServer().reads({ released: true }).wins()
+  server.did()
+  return server
+}
+const peerIsReady = { state: 'standby', role: 'standby', incarnation: 'a-2' } as const
+
+describe('a standby', () => {
+  test('waits while heartbeats come', () => {
+    const server = standby()
+    for (let counter = 102; counter < 300; counter++) {
+      server.at(server.now + 1000).reads({ counter })
+    }
+    expect(server.state).toMatchObject({
+      kind: 'standby',
+      sentence: 'standby: a is active in term 5',
+    })
+  })
+
+  test('takes over at once when the active released the lease', () => {
+    const server = standby().reads({ released: true })
+    expect(server.state).toMatchObject({ kind: 'claiming', term: 6, cause: 'released' })
+  })
+
+  test('takes over at once when the host of the active refuses the connection', () => {
+    expect(standby().hears('refused').state).toMatchObject({
+      kind: 'claiming',
+      cause: 'proven-dead',
+    })
+  })
+
+  test('takes over at once when another process answers in place of the active', () => {
+    const server = standby().hears({ incarnation: 'a-2', state: 'standby' })
+    expect(server.state).toMatchObject({ kind: 'claiming', cause: 'proven-dead' })
+  })
+
+  test('takes over at once when the active answers that it has let go', () => {
+    const server = standby().hears({ state: 'standby' })
+    expect(server.state).toMatchObject({ kind: 'claiming', cause: 'let-go' })
+  })
+
+  test('does not take a refusal for death that is older than the last heartbeat', () => {
+    const server = standby()
+    server.at(150).reads({ counter: 102 })
+    server.feel({ type: 'peer', evidence: evidenceOf('refused'), askedAt: at(140) })
+    expect(server.state.kind).toBe('standby')
+  })
+
+  test('takes over after the lease when the active is silent', () => {
+    const server = standby().watches(9_500, { counter: 101 }, 'silent')
+    expect(server.state.kind).toBe('standby')
+    server.watches(11_000, { counter: 101 }, 'silent')
+    expect(server.state).toMatchObject({ kind: 'claiming', cause: 'silent' })
+    expect(server.now).toBeLessThan(10_700)
+  })
+
+  test('takes over after the heartbeat timeout whatever the active answers', () => {
+    const server = standby().watches(59_500, { counter: 101 }, {})
+    expect(server.state.kind).toBe('standby')
+    server.watches(61_000, { counter: 101 }, {})
+    expect(server.state).toMatchObject({ kind: 'claiming', cause: 'heartbeat-timeout' })
+  })
+
+  test('never takes over by the clock alone: only readings count', () => {
+    const server = standby()
+    server.at(300_000).feel({ type: 'tick' }).hears('silent').reads({ counter: 101 })
+    expect(server.state.kind).toBe('standby')
+  })
+
+  test('counts the silence anew after the database was away', () => {
+    const server = standby().watches(9_000, { counter: 101 }, 'silent')
+    for (let ms = 9_500; ms < 40_000; ms += 500) {
+      server.at(ms).hears('silent').feel({ type: 'databaseAway', reason: 'refused' })
+    }
+    expect(server.state).toMatchObject({ kind: 'standby', database: 'away' })
+    server.watches(49_500, { counter: 101 }, 'silent')
+    expect(server.state.kind).toBe('standby')
+    server.watches(51_000, { counter: 101 }, 'silent')
+    expect(server.state.kind).toBe('claiming')
+  })
+
+  test('is not locked out by its former self', () => {
+    const server = createServer().reads({ holder: 'b', incarnation: 'b-0' })
+    expect(server.state).toMatchObject({ kind: 'claiming', cause: 'former-self' })
+  })
+
+  test('takes over in a deployment in which nobody has been active yet', () => {
+    const row: Row = {
+      ...{ term: 0, holder: undefined, incarnation: undefined, released: true, counter: 0 },
+    }
+    expect(createServer().reads(row).state).toMatchObject({
+      kind: 'claiming',
+      cause: 'first',
+      term: 1,
+    })
+  })
+
+  test('does not take over while it is unwell', () => {
+    const server = standby().feel({ type: 'health', fault: 'its disk is full' })
+    server.reads({ released: true })
+    expect(server.state).toMatchObject({ kind: 'standby' })
+    expect(server.state.sentence).toContain('its disk is full')
+    server.feel({ type: 'health', fault: undefined })
+    expect(server.state.kind).toBe('claiming')
+  })
+
+  test('claims above the highest term that it ever saw, also if the database lost some', () => {
+    const server = standby().reads({ term: 3, released: true })
+    expect(server.state).toMatchObject({ kind: 'claiming', term: 6 })
+  })
+
+  test('needs a new reading after a takeover that failed', () => {
+    const server = standby().hears('refused').feel({ type: 'claimUnknown', reason: 'no answer' })
+    server.hears('refused')
+    expect(server.state.kind).toBe('standby')
+    server.reads({}).hears('refused')
+    expect(server.state.kind).toBe('claiming')
+  })
+
+  test('gives a term back that it won too late to use', () => {
+    const server = standby()
+    server.did()
+    server.feel({ type: 'claimWon', term: 9, sentAt: at(0) })
+    expect(server.did()).toEqual(['release', 'watch'])
+    expect(server.state.kind).toBe('standby')
+  })
+})
+
+describe('an active', () => {
+  test('serves, and says so in the history', () => {
+    const server = createServer().reads({ released: true })
+    server.did()
+    server.wins()
+    expect(server.did()).toEqual(['serve', 'record'])
+    expect(writableTerm(server.state, at(0))).toBe(6)
+  })
+
+  test('may write for as long as its last renewal allows, counted from when that was sent', () => {
+    const server = active().at(5000)
+    server.feel({ type: 'renewed', term: 6, sentAt: at(1000) })
+    expect(writableTerm(server.state, at(8999))).toBe(6)
+    expect(writableTerm(server.state, at(9000))).toBeUndefined()
+    expect(holdOf(server.state)).toEqual({ since: at(1000), ms: 8000 })
+  })
+
+  test('lets go, address and all, before anyone may believe that its lease has ended', () => {
+    const server = active().at(8000).hears('silent').feel({ type: 'tick' })
+    expect(server.state).toMatchObject({ kind: 'steppingDown', cause: 'expired' })
+    expect(server.did()).toEqual(['letGo'])
+    expect(roleOf(server.state)).toBe('standby')
+  })
+
+  test('is over after a suspend that the monotonic clock did not see', () => {
+    const server = active()
+    const woken = { monotonic: 100, wall: wallStart + 3_600_000 }
+    expect(writableTerm(server.state, woken)).toBeUndefined()
+    server.feel({ type: 'tick' }, woken)
+    expect(server.state.kind).toBe('steppingDown')
+  })
+
+  test('is over when the wall clock was set back, because it may have slept', () => {
+    const server = active()
+    server.feel({ type: 'tick' }, { monotonic: 100, wall: wallStart - 3_600_000 })
+    expect(server.state.kind).toBe('steppingDown')
+  })
+
+  test('steps down at once when its renewal is refused, and does not release what is not its own', () => {
+    const server = active().at(500).feel({ type: 'renewalRefused', term: 7 })
+    expect(server.state).toMatchObject({ kind: 'steppingDown', cause: 'fenced' })
+    expect(holdOf(server.state)).toMatchObject({ ms: 0 })
+    server.did()
+    server.feel({ type: 'letGo' })
+    expect(server.did()).toEqual(['watch', 'record'])
+    expect(server.state.kind).toBe('standby')
+  })
+
+  test('steps down when its peer knows a higher term', () => {
+    const server = active().hears({ ...peerIsReady, term: 7 })
+    expect(server.state).toMatchObject({ kind: 'steppingDown', cause: 'fenced' })
+  })
+
+  test('takes a renewal whose outcome nobody knows for none', () => {
+    const server = active()
+    for (let ms = 1000; ms <= 8000; ms += 1000) {
+      server.at(ms).feel({ type: 'renewalUnknown', reason: 'no answer within 2000 ms' })
+    }
+    expect(server.state.kind).toBe('steppingDown')
+  })
+
+  test('says that it is free only after it has let go', () => {
+    const server = active().hears(peerIsReady).feel({ type: 'switchover' })
+    expect(server.did()).toEqual(['letGo'])
+    server.feel({ type: 'letGo' })
+    expect(server.did()).toEqual(['release'])
+    server.feel({ type: 'released' })
+    expect(server.did()).toEqual(['watch', 'record'])
+  })
+
+  test('leaves the lease that it gave up to the other for as long as a lease, then takes it back', () => {
+    const server = active().hears(peerIsReady).feel({ type: 'switchover' })
+    server.feel({ type: 'letGo' }).feel({ type: 'released' })
+    const own = { term: 6, holder: 'b', incarnation: 'b-1', released: true }
+    server.watches(9_500, own, peerIsReady)
+    expect(server.state.kind).toBe('standby')
+    server.watches(11_000, own, peerIsReady)
+    expect(server.state).toMatchObject({
+      kind: 'claiming',
+      because: 'the other server did not take over',
+    })
+  })
+
+  test.for<[string, Parameters<ReturnType<typeof active>['hears']>[0]]>([
+    ['does not answer', 'silent'],
+    ['does not reach the database', { ...peerIsReady, database: 'away' }],
+    ['says that it could not take over', { ...peerIsReady, healthy: false }],
+    ['is starting, not standby', { ...peerIsReady, state: 'starting' }],
+    ['there is no other server', 'nobody'],
+  ])('refuses a switchover when the other server %s', ([why, evidence]) => {
+    const server = active().hears(evidence)
+    expect(obstacleToSwitchover(server.state, at(0))).toContain(why)
+    expect(server.feel({ type: 'switchover' }).state.kind).toBe('active')
+  })
+
+  test('lets go when it is unwell, or cannot do its work, or is stopped', () => {
+    expect(active().feel({ type: 'health', fault: 'no listener' }).state.kind).toBe('steppingDown')
+    expect(active().feel({ type: 'workFailed', reason: 'no port' }).state.kind).toBe('steppingDown')
+    const server = active()
+      .feel({ type: 'stop' })
+      .feel({ type: 'letGo' })
+      .feel({ type: 'released' })
+    expect(server.state.kind).toBe('stopped')
+    expect(server.did()).toEqual(['letGo', 'release', 'record', 'end'])
+  })
+})
+
+describe('while the database is away for both', () => {
+  const peerWithout = { ...peerIsReady, database: 'away' } as const
+  const held = () => {
+    const server = active()
+    for (let ms = 500; ms <= 8000; ms += 500) server.at(ms).hears(peerWithout)
+    return server.feel({ type: 'tick' })
+  }
+
+  test('the active holds on, and writes no state', () => {
+    const server = held()
+    expect(server.state.kind).toBe('held')
+    expect(roleOf(server.state)).toBe('active')
+    expect(writableTerm(server.state, at(8000))).toBeUndefined()
+    expect(server.did()).toEqual([])
+  })
+
+  test('it goes on in the same term when the database is back', () => {
+    const server = held().at(8500).renews()
+    expect(server.state).toMatchObject({ kind: 'active', term: 6 })
+    expect(writableTerm(server.state, at(8500))).toBe(6)
+  })
+
+  test('it steps down when the database comes back with a higher term', () => {
+    const server = held().feel({ type: 'renewalRefused', term: 7 })
+    expect(server.state).toMatchObject({ kind: 'steppingDown', cause: 'fenced' })
+  })
+
+  test('it lets go within a lease after the peer last said that it has none either', () => {
+    const server = held()
+    for (let ms = 8500; ms < 16_000; ms += 500) {
+      server.at(ms).hears({ ...peerIsReady, database: 'there' })
+      expect(server.state.kind).toBe('held')
+    }
+    expect(server.at(16_000).hears(peerIsReady).state.kind).toBe('steppingDown')
+  })
+
+  test('it holds on without a peer, or beside a dead one', () => {
+    for (const evidence of ['nobody', 'refused'] as const) {
+      const server = active().at(8000).hears(evidence)
+      expect(server.state.kind).toBe('held')
+    }
+  })
+})
+
+describe('the table', () => {
+  const events: Event[] = [
+    { type: 'tick' },
+    { type: 'observed', row: { ...rowOfA, counter: 101 }, sentAt: at(100) },
+    { type: 'databaseAway', reason: 'refused' },
+    { type: 'renewed', term: 6, sentAt: at(100) },
+    { type: 'renewalRefused', term: 7 },
+    { type: 'renewalUnknown', reason: 'no answer' },
+    { type: 'claimWon', term: 6, sentAt: at(100) },
+    { type: 'claimLost', term: 6, reason: 'a holds term 6' },
+    { type: 'claimUnknown', reason: 'no answer' },
+    { type: 'peer', evidence: evidenceOf({}), askedAt: at(100) },
+    { type: 'health', fault: 'its disk is full' },
+    { type: 'switchover' },
+    { type: 'stop' },
+    { type: 'letGo' },
+    { type: 'released' },
+    { type: 'workFailed', reason: 'no port' },
+  ]
+  const states: Record<StateKind, () => State> = {
+    starting: () => createServer().state,
+    standby: () => standby().state,
+    claiming: () => standby().hears('refused').state,
+    active: () => active().at(100).hears(peerIsReady).state,
+    held: () => active().at(8000).hears('nobody').state,
+    steppingDown: () => active().feel({ type: 'stop' }).state,
+    stopped: () => createServer().feel({ type: 'stop' }).state,
+  }
+
+  test('is the one in SPEC.md', () => {
+    const kinds = Object.keys(states) as StateKind[]
+    const rows = events.map(event => {
+      const cells = kinds.map(kind => {
+        const before = states[kind]()
+        expect(before.kind).toBe(kind)
+        const moment = kind === 'held' ? at(8100) : at(200)
+        const sent = 'sentAt' in event ? { sentAt: moment } : {}
+        const { actions, state } = step(before, { ...event, ...sent } as Event, moment)
+        const does = actions.map(action => action.do).join(', ')
+        const becomes = state.kind === kind ? '' : `**${state.kind}**`
+        return [becomes, does].filter(text => text !== '').join(': ') || '·'
+      })
+      return `| ${event.type} | ${cells.join(' | ')} |`
+    })
+    const written = readFileSync(new URL('./SPEC.md', import.meta.url), 'utf8')
+      .split('\n')
+      .map(line => line.replaceAll(/ *\| */g, ' | ').trim())
+    const table = [`| event | ${kinds.join(' | ')} |`, ...rows]
+    expect(table.filter(line => !written.includes(line))).toEqual([])
+  })
+})
