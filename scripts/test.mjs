@@ -12,6 +12,7 @@ const programs = {
   chromium: 'chromium',
   tshark: 'tshark',
   nfcapd: 'nfdump',
+  snmptrap: 'snmp',
   sshd: 'openssh-server',
   vtysh: 'frr',
   ip: 'iproute2',
