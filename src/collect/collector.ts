@@ -38,6 +38,8 @@ import type { CollectorSettings } from './settings.ts'
 import { createSpool } from './spool.ts'
 import { createTemplatesFile } from './templates-file.ts'
 
+export type { CollectorState } from './link.ts'
+
 export interface Collector extends Component {
   state(): CollectorState
   /** The real ports; a listener that is off has none. Known after `start`. */
