@@ -1,6 +1,7 @@
 /** Questions about flows as SQL. Counters are scaled by each record's sampling rate. */
+import { parseAddress } from '../telemetry/address.ts'
 import { flowTable } from '../telemetry/flow.ts'
-import type { Column } from '../telemetry/table.ts'
+import { type Column, dimensionsOf } from '../telemetry/table.ts'
 import { addressText, type Range, type Sql } from './question.ts'
 
 export type TrafficMetric = 'bits' | 'packets' | 'flows'
@@ -108,13 +109,13 @@ export function trafficSeries(question: {
   }
 }
 
-const columnsByDimension = new Map<string, Column>(
-  (flowTable.columns as readonly Column[]).flatMap(column =>
-    column.dimension ? [[column.dimension.name, column] as const] : [],
-  ),
+type Dimensional = Pick<Column, 'name' | 'type'>
+
+const columnsByDimension = new Map<string, Dimensional>(
+  dimensionsOf(flowTable).map(column => [column.dimension.name, column]),
 )
 
-function dimensionColumn(name: string): Column {
+function dimensionColumn(name: string): Dimensional {
   const column = columnsByDimension.get(name)
   if (column) return column
   const known = [...columnsByDimension.keys()].join(', ')
@@ -134,7 +135,7 @@ function conditionsOf(range: Range, where: readonly string[]): Sql {
     const value = condition.slice(split + 1)
     if (column.type === 'IPv6') {
       parts.push(`${column.name} = toIPv6({where${index}:String})`)
-      if (!/^[0-9a-f.:]+$/i.test(value)) throw new QuestionError(`"${value}" is not an address`)
+      if (!isAddress(value)) throw new QuestionError(`"${value}" is not an address`)
     } else {
       parts.push(`${column.name} = {where${index}:UInt64}`)
       if (!/^\d{1,10}$/.test(value)) throw new QuestionError(`"${value}" is not a number`)
@@ -144,7 +145,12 @@ function conditionsOf(range: Range, where: readonly string[]): Sql {
   return { text: parts.join(' AND '), params }
 }
 
-function textOf(column: Column): string {
+/** A zone, which an address of a flow never has, is none of it. */
+function isAddress(text: string): boolean {
+  return !text.includes('%') && parseAddress(text) !== undefined
+}
+
+function textOf(column: Dimensional): string {
   return column.type === 'IPv6' ? addressText(column.name) : `toString(${column.name})`
 }
 

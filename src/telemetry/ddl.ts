@@ -1,5 +1,5 @@
 /** The engine's tables, derived from the column tables. */
-import type { Column, Table } from './table.ts'
+import type { Column, DerivedColumn, Table } from './table.ts'
 
 /**
  * `CREATE TABLE` for a telemetry table in ClickHouse.
@@ -8,7 +8,7 @@ import type { Column, Table } from './table.ts'
  */
 export function createTableSql(table: Table, options: { keepDays?: number } = {}): string {
   const time = table.columns[0]!.name
-  const lines = table.columns.map(columnSql)
+  const lines = [...table.columns.map(columnSql), ...(table.derived ?? []).map(derivedSql)]
   return `CREATE TABLE IF NOT EXISTS ${table.kind}
 (
   ${lines.join(',\n  ')}
@@ -28,8 +28,20 @@ export function addColumnSql(table: Table, column: Column): string {
   return `ALTER TABLE ${table.kind} ADD COLUMN IF NOT EXISTS ${columnSql(column)} ${place}`
 }
 
+/** Gives an older table a derived column. */
+export function addDerivedSql(table: Table, column: DerivedColumn): string {
+  return `ALTER TABLE ${table.kind} ADD COLUMN IF NOT EXISTS ${derivedSql(column)}`
+}
+
+function derivedSql({ name, type, expression, doc }: DerivedColumn): string {
+  return `${name} ${type} ALIAS ${expression} COMMENT '${quoted(doc)}'`
+}
+
 function columnSql(column: Column): string {
   const codec = column.codec === undefined ? '' : ` CODEC(${column.codec})`
-  const comment = column.doc.replaceAll('\\', '\\\\').replaceAll("'", "\\'")
-  return `${column.name} ${column.stored ?? column.type} COMMENT '${comment}'${codec}`
+  return `${column.name} ${column.stored ?? column.type} COMMENT '${quoted(column.doc)}'${codec}`
+}
+
+function quoted(text: string): string {
+  return text.replaceAll('\\', '\\\\').replaceAll("'", "\\'")
 }

@@ -60,4 +60,14 @@ export const flowTable = defineTable({
     { name: 'nat_src_port', type: 'UInt16', codec: 'ZSTD(1)', doc: 'Source port after translation.' },
     { name: 'nat_dst_port', type: 'UInt16', codec: 'ZSTD(1)', doc: 'Destination port after translation.' },
   ],
+  derived: [
+    {
+      name: 'service_port',
+      type: 'UInt16',
+      // Servers listen on the lower port nearly always, and both directions of a conversation agree.
+      expression: 'least(src_port, dst_port)',
+      dimension: { name: 'port', label: 'Service port' },
+      doc: 'The lower of the two ports: the service, whichever direction the flow has.',
+    },
+  ],
 })

@@ -39,10 +39,18 @@ export interface Column {
   doc: string
 }
 
+/** What the engine works out of other columns when it is asked for; it is in no segment. */
+export interface DerivedColumn extends Pick<Column, 'name' | 'type' | 'doc'> {
+  /** In the engine's SQL. */
+  expression: string
+  dimension: Dimension
+}
+
 export interface Table {
   /** The kind of telemetry, which is also the table's name in the engine. */
   kind: Kind
   columns: readonly Column[]
+  derived?: readonly DerivedColumn[]
   /** Sort key, coarse time first, so that a question about one exporter reads little. */
   orderBy: readonly string[]
   partitionBy: string
@@ -53,6 +61,15 @@ export interface Table {
 
 export const kinds = ['flow', 'syslog', 'trap'] as const
 export type Kind = (typeof kinds)[number]
+
+/** Everything of a table that can be grouped and filtered by. */
+export function dimensionsOf(
+  table: Table,
+): { dimension: Dimension; name: string; type: ColumnType }[] {
+  return [...table.columns, ...(table.derived ?? [])].flatMap(({ dimension, name, type }) =>
+    dimension ? [{ dimension, name, type }] : [],
+  )
+}
 
 /** Ties literal column names to the table's type, so that a batch is typed by its table. */
 export function defineTable<const T extends Table>(table: T): T {

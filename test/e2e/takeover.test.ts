@@ -49,13 +49,8 @@ describe('a pair whose active server is killed, twice, while numbered telemetry 
         { user, password: password! },
         'a long new password',
       )
-      await page.goto(`${deployment.summary.console}/traffic`)
-      await page
-        .getByTestId('traffic-table')
-        .getByText('127.9.0.1')
-        .or(page.getByTestId('traffic-table').getByText('192.0.2.1'))
-        .first()
-        .waitFor({ timeout: 30_000 })
+      // On the overview: where all the numbered flows go to.
+      await page.getByText('192.0.2.1', { exact: true }).first().waitFor({ timeout: 30_000 })
     },
     90_000,
   )
@@ -82,7 +77,14 @@ describe('a pair whose active server is killed, twice, while numbered telemetry 
     process.stdout.write(
       `takeover after kill -9: ${takeovers.map(s => `${s.toFixed(2)} s`).join(', ')}\n`,
     )
-    for (const seconds of takeovers) expect(seconds).toBeLessThan(2)
+    // How fast is printed, because machines differ; that it did not wait for the lease is certain.
+    const { changes } = await deployment.call<{ changes: { role: string; cause: string }[] }>(
+      active.url,
+      'GET',
+      '/pair/history',
+    )
+    const causes = changes.filter(({ role }) => role === 'active').map(({ cause }) => cause)
+    expect(causes).toEqual(['proven-dead', 'proven-dead', 'first'])
   }, 120_000)
 
   test('has every number exactly once in both engines', async () => {

@@ -79,7 +79,7 @@ export const sessionEndpoints = {
     role: 'administrator',
     write: true,
     body: z.object({
-      name: z.string().min(1).max(100),
+      name: z.string().trim().min(1).max(100),
       role: z.enum(roles),
       expires: moment.nullable().default(null),
     }),

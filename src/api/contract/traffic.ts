@@ -1,12 +1,12 @@
 import { z } from 'zod'
 import { flowTable } from '../../telemetry/flow.ts'
-import type { Column, Dimension } from '../../telemetry/table.ts'
+import { type Dimension, dimensionsOf } from '../../telemetry/table.ts'
 import { endpoint, moment, timeRange } from './endpoint.ts'
 
 /** What traffic can be grouped and filtered by: the columns of the flow table that have a dimension. */
-export const trafficDimensions: readonly Dimension[] = (flowTable.columns as readonly Column[])
-  .map(column => column.dimension)
-  .filter(dimension => dimension !== undefined)
+export const trafficDimensions: readonly Dimension[] = dimensionsOf(flowTable).map(
+  ({ dimension }) => dimension,
+)
 
 export const trafficDimension = z.enum(
   trafficDimensions.map(dimension => dimension.name) as [string, ...string[]],

@@ -45,6 +45,8 @@ const pairsPerSecond = 12
 /** The past is sent in slices of five minutes, each with so many pairs of flows at full activity. */
 const sliceMs = 300_000
 const pairsPerSlice = 160
+/** Many of the largest at the same moment would be a spike that nobody's day has. */
+const largestOfMany = 800_000
 const firstChangeMs = 20_000
 const changeEveryMs = 10 * 60_000
 
@@ -112,7 +114,7 @@ export function createSimulatedNetwork(
   /** The past day, oldest first, slowly enough that nothing overflows. */
   async function sendHistory(signal: AbortSignal) {
     const now = clock.wall()
-    for (let end = now - dayMs; end < now - sliceMs; end += sliceMs) {
+    for (let end = now - dayMs; end <= now; end += sliceMs) {
       for (const one of exporters) {
         if (!one.remembers) continue
         const pairs = pairsPerSlice * activityAt(end)
@@ -233,16 +235,17 @@ function sender(address: string) {
   }
 }
 
-/** A flow of a slice stands for many: somewhere in the slice, and larger. */
+/** A flow of a slice stands for many: somewhere in the slice, and as large as they are together. */
 function spread(random: Random, flow: SimulatedFlow): SimulatedFlow {
   const shift = random.below(sliceMs)
-  const factor = Math.round((pairsPerSecond * sliceMs) / secondMs / pairsPerSlice)
+  const many = (pairsPerSecond * sliceMs) / secondMs / pairsPerSlice
+  const bytes = Math.min(flow.bytes, largestOfMany) * many
   return {
     ...flow,
     start: flow.start - shift,
     end: flow.end - shift,
-    bytes: Math.min(4e9, flow.bytes * factor),
-    packets: flow.packets * factor,
+    bytes: Math.round(bytes),
+    packets: Math.max(1, Math.round((flow.packets * bytes) / flow.bytes)),
   }
 }
 

@@ -9,7 +9,7 @@ import type { Clock } from '../../lib/clock.ts'
 import type { Component } from '../../lib/component.ts'
 import type { Log } from '../../lib/log.ts'
 import type { Metrics } from '../../lib/metrics.ts'
-import { addColumnSql, createTableSql } from '../../telemetry/ddl.ts'
+import { addColumnSql, addDerivedSql, createTableSql } from '../../telemetry/ddl.ts'
 import { decodeNative } from '../../telemetry/native.ts'
 import { type Column, type Kind, kinds, type Table } from '../../telemetry/table.ts'
 import { tables } from '../../telemetry/tables.ts'
@@ -114,6 +114,9 @@ export function createTelemetryStore(
       if (names.has(column.name)) continue
       await client.command(addColumnSql(table, column))
       log.info({ kind: table.kind, column: column.name }, 'added a column to the engine’s table')
+    }
+    for (const column of table.derived ?? []) {
+      if (!names.has(column.name)) await client.command(addDerivedSql(table, column))
     }
   }
 

@@ -37,7 +37,7 @@ export function OverviewPage() {
         />
         <TopPanel
           title="Top applications"
-          by="dst.port"
+          by="port"
           heads={['Destination port']}
           range={lastHour}
         />
@@ -108,7 +108,7 @@ function PairFigure() {
 }
 
 function TrafficPanel() {
-  const [by, setBy] = useState('dst.port')
+  const [by, setBy] = useState('port')
   const query = useTrafficSeries({ range: lastHour, metric: 'bits', by, groups: 8 })
   return (
     <Panel
@@ -122,7 +122,7 @@ function TrafficPanel() {
             value={by}
             onChange={setBy}
             data={[
-              { value: 'dst.port', label: 'Application' },
+              { value: 'port', label: 'Application' },
               { value: 'src.addr', label: 'Source' },
               { value: 'exporter', label: 'Exporter' },
               { value: 'protocol', label: 'Protocol' },
