@@ -26,11 +26,6 @@ export class OutcomeUnknown extends Error {
   override name = 'OutcomeUnknown'
 }
 
-/** It answers, but it is a replica: what it says may be old, and it cannot be written. */
-export class NotWritable extends Error {
-  override name = 'NotWritable'
-}
-
 export function createLeaseSession(
   config: { target: DatabaseTarget; applicationName: string; deadlineMs: number },
   notified: () => void,
@@ -60,7 +55,8 @@ export function createLeaseSession(
           `SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean AS readonly`,
         ),
       )
-      if (rows[0]?.readonly === true) throw new NotWritable('the database is read-only')
+      // A replica: what it says may be old, and it cannot be written.
+      if (rows[0]?.readonly === true) throw new Error('the database is read-only')
       await within(client.query('LISTEN keepwatch_leadership'))
       return client
     } catch (error) {
