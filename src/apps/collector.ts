@@ -6,10 +6,13 @@ import { type Collector, createCollector } from '../collect/collector.ts'
 import { collectorSettings } from '../collect/settings.ts'
 import { systemClock } from '../lib/clock.ts'
 import { type Component, createSequence } from '../lib/component.ts'
-import { createLog } from '../lib/log.ts'
+import { createLog, type Log } from '../lib/log.ts'
 import { createMetrics, type Metrics } from '../lib/metrics.ts'
-import { readIdentity } from '../lib/tls.ts'
+import { unusableSetting } from '../lib/settings.ts'
+import { type Identity, readIdentity } from '../lib/tls.ts'
 import { version } from '../lib/version.ts'
+
+const maxObservers = 64
 
 /** The settings file of `keepwatch collector`. Paths are relative to the file. */
 export const collectorFileSettings = collectorSettings.extend({
@@ -25,7 +28,10 @@ export const collectorFileSettings = collectorSettings.extend({
   log: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
 })
 
-/** @param file the settings file: relative paths start beside it */
+/**
+ * @param file the settings file: relative paths start beside it
+ * @throws SettingsError if the identity cannot be read
+ */
 export function createCollectorProgram(
   settings: z.output<typeof collectorFileSettings>,
   file: string,
@@ -40,13 +46,13 @@ export function createCollectorProgram(
       metrics,
       clock: systemClock,
       version,
-      identity: readIdentity(at(identity), settings.name),
+      identity: identityIn(at(identity), settings.name, file),
     },
     { ...config, spool: at(settings.spool) },
   )
   const sequence = createSequence([
     collector,
-    ...(observe ? [createObserver({ metrics, collector }, observe)] : []),
+    ...(observe ? [createObserver({ metrics, collector, log }, { ...observe, file })] : []),
   ])
   return {
     start: sequence.start,
@@ -57,25 +63,47 @@ export function createCollectorProgram(
   }
 }
 
+function identityIn(folder: string, name: string, file: string): Identity {
+  try {
+    return readIdentity(folder, name)
+  } catch (error) {
+    const needed = `the folder must hold ${name}.key, ${name}.crt and ca.crt`
+    throw unusableSetting(file, 'identity', `${(error as Error).message}; ${needed}`)
+  }
+}
+
+/** Answers whoever watches this process; what goes wrong here must not end it. */
 function createObserver(
-  deps: { metrics: Metrics; collector: Collector },
-  config: { host: string; port: number },
+  deps: { metrics: Metrics; collector: Collector; log: Log },
+  config: { host: string; port: number; file: string },
 ): Component {
+  const { metrics, collector, log } = deps
   const server = createServer(async (request, response) => {
-    if (request.url === '/metrics') {
-      const text = await deps.metrics.metrics()
-      response.setHeader('Content-Type', deps.metrics.contentType).end(text)
-    } else if (request.url === '/healthz') {
-      response.setHeader('Content-Type', 'application/json')
-      response.end(JSON.stringify({ alive: true, state: deps.collector.state() }))
-    } else response.writeHead(404).end()
+    try {
+      if (request.url === '/metrics') {
+        const text = await metrics.metrics()
+        response.setHeader('Content-Type', metrics.contentType).end(text)
+      } else if (request.url === '/healthz') {
+        const text = JSON.stringify({ alive: true, state: collector.state() })
+        response.setHeader('Content-Type', 'application/json').end(text)
+      } else response.writeHead(404).end()
+    } catch (error) {
+      log.error({ url: request.url, error }, 'an observer could not be answered')
+      response.writeHead(500).end()
+    }
   })
+  server.maxConnections = maxObservers
   return {
-    start: () =>
-      new Promise((resolve, reject) => {
-        server.once('error', reject)
-        server.listen(config.port, config.host, () => resolve())
-      }),
+    async start() {
+      await new Promise<void>((resolve, reject) => {
+        server.once('error', error =>
+          reject(unusableSetting(config.file, 'observe', `cannot listen: ${error.message}`)),
+        )
+        server.listen(config.port, config.host, resolve)
+      })
+      server.removeAllListeners('error')
+      server.on('error', error => log.warn({ error }, 'observers cannot be accepted'))
+    },
     stop: () =>
       new Promise(resolve => {
         server.close(() => resolve())

@@ -2,14 +2,18 @@
 import { z } from 'zod'
 
 const port = z
-  .union([z.number().int().min(0).max(65_535), z.literal(false)])
+  .union([z.number().int().min(0).max(65_535), z.literal(false)], {
+    error: 'must be a port (0 to 65535, 0 for any free one), or false to not listen',
+  })
   .describe('A port, 0 for any free one, false to not listen')
 
 const megabyte = 1024 * 1024
 
 export const collectorSettings = z.strictObject({
   /** What people call it: `site-berlin`. */
-  name: z.string().regex(/^[\w.-]{1,64}$/, 'letters, digits, dot, dash and underscore, at most 64'),
+  name: z
+    .string()
+    .regex(/^[\w.-]{1,64}$/, 'must be letters, digits, dot, dash and underscore, at most 64'),
   /** Where segments wait for delivery; also holds the collector's identity and the flow templates. */
   spool: z.string().min(1),
   /** Bytes of segments that may wait; beyond it the oldest are given up. */
@@ -27,7 +31,11 @@ export const collectorSettings = z.strictObject({
   listen: z
     .strictObject({
       /** One address, or empty for all of them, IPv6 and IPv4. */
-      address: z.union([z.ipv4(), z.ipv6(), z.literal('')]).default(''),
+      address: z
+        .union([z.ipv4(), z.ipv6(), z.literal('')], {
+          error: 'must be an IPv4 or IPv6 address of this host, or empty for all of them',
+        })
+        .default(''),
       netflow: port.default(2055),
       ipfix: port.default(4739),
       sflow: port.default(6343),

@@ -11,7 +11,10 @@ const days = z.number().int().positive()
 export const serverSettings = z.strictObject({
   name: z
     .string()
-    .regex(/^[a-z0-9][a-z0-9-]{0,15}$/, 'lower-case letters, digits and hyphens, at most 16'),
+    .regex(
+      /^[a-z0-9][a-z0-9-]{0,15}$/,
+      'must be lower-case letters, digits and hyphens, at most 16',
+    ),
   /** How it was installed; decides nothing but the words in the console. */
   installed: z.enum(['primary', 'secondary']),
   dataDir: file,
@@ -32,7 +35,11 @@ export const serverSettings = z.strictObject({
     /** Folder with `<name>.key`, `<name>.crt` and `ca.crt`. */
     identity: file,
   }),
-  database: z.strictObject({ url: z.string().startsWith('postgres') }),
+  database: z.strictObject({
+    url: z
+      .string()
+      .regex(/^postgres(ql)?:\/\//, 'must look like postgres://user:password@host/name'),
+  }),
   /** 32 bytes in base64; the same on both servers. Secrets of devices are encrypted under it. */
   keyFile: file,
   failover: z
