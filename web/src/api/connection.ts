@@ -44,7 +44,7 @@ export interface Connection {
 }
 
 /** How long a server may take to say who is active. */
-export const answerMs = 1500
+const answerMs = 1500
 const intervalMs = 1000
 /** Heartbeats that may be missing while the active still counts as alive. */
 const freshBeats = 3

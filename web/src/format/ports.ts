@@ -140,11 +140,11 @@ const formats: Record<number, string> = {
   105: 'sFlow v5',
 }
 
-export function portName(port: number): string | undefined {
+function portName(port: number): string | undefined {
   return ports[port]
 }
 
-export function protocolName(protocol: number): string | undefined {
+function protocolName(protocol: number): string | undefined {
   return protocols[protocol]
 }
 
@@ -160,6 +160,7 @@ export function meaningOf(dimension: string, value: string): string | undefined 
   const number = Number(value)
   switch (dimension) {
     case 'src.port':
+    case 'port':
     case 'dst.port':
       return portName(number)
     case 'protocol':

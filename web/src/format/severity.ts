@@ -1,5 +1,4 @@
 import type { severities } from '../../../src/api/contract/logs.ts'
-import type { Tone } from '../parts/panel.tsx'
 
 /** RFC 5424 §6.2.1; the type of the contract checks the order. */
 export const severityNames: typeof severities extends readonly (infer S)[] ? readonly S[] : never =
@@ -38,9 +37,4 @@ export function severityName(severity: number | null): string {
 
 export function facilityName(facility: number | null): string {
   return facility === null ? 'none' : (facilityNames[facility] ?? String(facility))
-}
-
-export function severityTone(severity: number | null): Tone {
-  if (severity === null) return 'plain'
-  return severity <= 3 ? 'bad' : severity === 4 ? 'warn' : 'plain'
 }

@@ -4,11 +4,11 @@ function two(value: number): string {
   return String(value).padStart(2, '0')
 }
 
-export function formatDate(at: Date): string {
+function formatDate(at: Date): string {
   return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`
 }
 
-export function formatClock(at: Date, milliseconds = false): string {
+function formatClock(at: Date, milliseconds = false): string {
   const clock = `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`
   return milliseconds ? `${clock}.${String(at.getMilliseconds()).padStart(3, '0')}` : clock
 }
@@ -18,12 +18,6 @@ export function formatMoment(iso: string | Date, milliseconds = false): string {
   const at = new Date(iso)
   if (Number.isNaN(at.getTime())) return '–'
   return `${formatDate(at)} ${formatClock(at, milliseconds)}`
-}
-
-/** The clock alone today, with the date on other days. */
-export function formatRecent(iso: string, now: number): string {
-  const at = new Date(iso)
-  return formatDate(at) === formatDate(new Date(now)) ? formatClock(at) : formatMoment(at)
 }
 
 /** `just now`, `12 s ago`, `3 h ago`; of the future: `in 5 min`. */

@@ -55,14 +55,14 @@ export function LogsPage() {
             value={search.text ?? ''}
             onChange={text => go({ text })}
             label="Search the text"
-            width={190}
+            width={170}
             icon={<IconSearch size={14} />}
             testId="logs-search"
           />
           {!traps && (
             <Select
               size="xs"
-              w={150}
+              w={146}
               aria-label="Severity"
               placeholder="Any severity"
               clearable
@@ -78,7 +78,7 @@ export function LogsPage() {
             value={search.sender ?? ''}
             onChange={sender => go({ sender })}
             label="Sender address"
-            width={132}
+            width={124}
             testId="logs-sender"
           />
         </div>

@@ -7,7 +7,7 @@ import type { VirtualColumn } from './virtual-list.tsx'
 
 export type LogRow = AnswerOf<'listLogs'>['rows'][number]
 
-export function Severity({ value }: { value: number | null }) {
+function Severity({ value }: { value: number | null }) {
   return (
     <span className="sev">
       <span

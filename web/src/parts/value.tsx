@@ -2,7 +2,7 @@ import { formatName, meaningOf } from '../format/ports.ts'
 import { restKey } from '../search/series.ts'
 import { isAddress } from '../search/where.ts'
 
-export function Address({ children }: { children: string }) {
+function Address({ children }: { children: string }) {
   return <span className="mono">{children}</span>
 }
 

@@ -32,7 +32,7 @@ export function parseCondition(text: string): Condition | undefined {
   return isDimension(dimension) && value !== '' ? { dimension, value } : undefined
 }
 
-export function formatCondition(condition: Condition): string {
+function formatCondition(condition: Condition): string {
   return `${condition.dimension}=${condition.value}`
 }
 
