@@ -20,7 +20,6 @@ const devices = [
   { kind: 'ios', hostname: 'rtr-edge-1', address: '127.1.0.1', driver: 'cisco-ios' },
   { kind: 'frr', hostname: 'frr-dc-1', address: '127.1.0.3', driver: 'linux-frr' },
 ] as const
-const sshPort = 2222
 const registerEveryMs = 2000
 const requestDeadlineMs = 5000
 const seed = 20_260_000
@@ -32,21 +31,23 @@ export function createSimulation(config: SimulationConfig): Component {
   const past = join(config.dataDir, 'history-sent')
   mkdirSync(config.dataDir, { recursive: true, mode: 0o700 })
 
-  const sshDevices = devices.map(device =>
-    createSshDevice(
+  const lab = devices.map(device => ({
+    ...device,
+    ssh: createSshDevice(
       {
         clock,
         onConfigured: (user, from) => network.sayConfigured(device.hostname, user, from),
       },
-      { ...device, ...login, port: sshPort, folder: config.dataDir },
+      // Any free port: another simulated network may run on this machine.
+      { ...device, ...login, port: 0, folder: config.dataDir },
     ),
-  )
+  }))
   const network = createSimulatedNetwork(
     {
       clock,
-      devices: devices.map((device, index) => ({
+      devices: lab.map(({ ssh, ...device }) => ({
         ...device,
-        configure: (user, change) => sshDevices[index]!.configure(user, change),
+        configure: (user, change) => ssh.configure(user, change),
       })),
     },
     { ports: config.ports, history: !existsSync(past), seed },
@@ -95,8 +96,16 @@ export function createSimulation(config: SimulationConfig): Component {
       if (!response.ok) throw new Error(`${method} ${path}: ${await response.text()}`)
       return (await response.json()) as T
     }
-    const known = await call<{ devices: { name: string }[] }>('GET', '/devices')
-    const missing = devices.filter(({ hostname }) => known.devices.every(d => d.name !== hostname))
+    const { devices: known } = await call<{
+      devices: { id: string; name: string; port: number }[]
+    }>('GET', '/devices')
+    const missing = lab.filter(({ hostname }) => known.every(({ name }) => name !== hostname))
+    for (const { hostname, ssh } of lab) {
+      const entered = known.find(({ name }) => name === hostname)
+      if (entered && entered.port !== ssh.port()) {
+        await call('PATCH', `/devices/${entered.id}`, { port: ssh.port() })
+      }
+    }
     if (missing.length === 0) return
     const { credentials } = await call<{ credentials: { id: string; name: string }[] }>(
       'GET',
@@ -110,11 +119,11 @@ export function createSimulation(config: SimulationConfig): Component {
         password: login.password,
         enable: login.password,
       }))
-    for (const { hostname, address, driver } of missing) {
+    for (const { hostname, address, driver, ssh } of missing) {
       const device = await call<{ id: string }>('POST', '/devices', {
         name: hostname,
         address,
-        port: sshPort,
+        port: ssh.port(),
         driver,
         credentialId: credential.id,
         note: 'simulated',
@@ -123,5 +132,5 @@ export function createSimulation(config: SimulationConfig): Component {
     }
   }
 
-  return createSequence([...sshDevices, network, registration])
+  return createSequence([...lab.map(({ ssh }) => ssh), network, registration])
 }
