@@ -1,17 +1,22 @@
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
+import type { Socket } from 'node:net'
 import cookie from '@fastify/cookie'
-import files from '@fastify/static'
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify'
-import { Histogram } from 'prom-client'
-import type { z } from 'zod'
+import { Gauge, Histogram } from 'prom-client'
+import type { Clock } from '../lib/clock.ts'
 import type { Component } from '../lib/component.ts'
+import { InvalidCursor } from '../lib/errors.ts'
 import type { Log } from '../lib/log.ts'
 import type { Metrics } from '../lib/metrics.ts'
-import { type Endpoint, type ErrorCode, errorCodes, roles } from './contract/endpoint.ts'
+import { createTally } from '../lib/tally.ts'
+import { answerNotHttp, answerTo } from './answers.ts'
+import { addConsole } from './console-files.ts'
+import { type Endpoint, errorCodes, roles } from './contract/endpoint.ts'
 import { basePath, type EndpointName, endpoints } from './contract/index.ts'
+import { judgeOrigin, setSecurityHeaders } from './guard.ts'
 import { ApiError, type Caller, type Handlers } from './handler.ts'
+import { given, parse } from './input.ts'
 import { openApi } from './openapi.ts'
+import { type StreamTimes, sendEvents, streamTimes } from './stream.ts'
 
 export const sessionCookie = 'keepwatch'
 
@@ -37,6 +42,7 @@ export interface PairView {
 export interface HttpDeps {
   log: Log
   metrics: Metrics
+  clock: Clock
   handlers: Handlers
   pair: PairView
   /** Who a session's or a token's secret belongs to; undefined if to nobody. */
@@ -52,6 +58,9 @@ export interface HttpConfig {
   /** Folder of the built console; without it only the API is served. */
   consoleDir?: string
   tls?: { key: string; cert: string }
+  /** Longer questions than this answer `timeout`. */
+  requestDeadlineMs?: number
+  streams?: StreamTimes
 }
 
 export interface HttpServer extends Component {
@@ -60,17 +69,31 @@ export interface HttpServer extends Component {
 }
 
 const bodyLimit = 1024 * 1024
-/** Longer questions than this answer `timeout`. */
-const requestDeadlineMs = 60_000
-const streamPingMs = 15_000
+const defaultRequestDeadlineMs = 60_000
+/** A request has to have arrived whole by then: its head, its body. */
+const headDeadlineMs = 15_000
+const arrivalDeadlineMs = 30_000
+const maxConnections = 1000
+const maxStreams = 100
+/** Of a path that is nobody's, in the answer and in the log. */
+const shownPath = 100
+
+type Refusal =
+  | 'malformed'
+  | 'invalid'
+  | 'foreign-origin'
+  | 'wrong-password'
+  | 'too-many'
+  | 'failed'
+  | 'stream-failed'
 
 /** The API, the console's files, and what load balancers and Prometheus ask for. */
 export function createHttp(deps: HttpDeps, config: HttpConfig): HttpServer {
-  const app: FastifyInstance = fastify({
-    bodyLimit,
-    forceCloseConnections: true,
-    ...(config.tls ? { https: config.tls } : {}),
-  } as object)
+  const requestDeadlineMs = config.requestDeadlineMs ?? defaultRequestDeadlineMs
+  const refused = createTally<Refusal>(deps, {
+    name: 'http_refused',
+    help: 'Requests that were refused or failed, by reason',
+  })
   const durations = new Histogram({
     name: 'keepwatch_http_request_seconds',
     help: 'Time to answer API requests',
@@ -78,43 +101,59 @@ export function createHttp(deps: HttpDeps, config: HttpConfig): HttpServer {
     buckets: [0.01, 0.05, 0.1, 0.3, 1, 3, 10, 60],
     registers: [deps.metrics],
   })
+  let streams = 0
+  new Gauge({
+    name: 'keepwatch_http_streams',
+    help: 'Live streams of events that are open',
+    registers: [deps.metrics],
+    collect() {
+      this.set(streams)
+    },
+  })
+  const app: FastifyInstance = fastify({
+    bodyLimit,
+    requestTimeout: arrivalDeadlineMs,
+    clientErrorHandler: notHttp,
+    frameworkErrors(error: Error, request: FastifyRequest, reply: FastifyReply) {
+      setSecurityHeaders(reply, deps.pair.origins())
+      answerError(error, request, reply)
+    },
+    ...(config.tls ? { https: config.tls } : {}),
+  } as object)
+  app.server.headersTimeout = headDeadlineMs
+  app.server.maxConnections = maxConnections
+  const sockets = new Set<Socket>()
+  app.server.on('connection', (socket: Socket) => {
+    sockets.add(socket)
+    socket.once('close', () => sockets.delete(socket))
+  })
+  // All bodies are JSON. A form of a foreign page could send plain text without asking first.
+  app.removeContentTypeParser('text/plain')
   let port = config.port
 
   app.addHook('onRequest', async (request, reply) => {
-    reply.header('X-Content-Type-Options', 'nosniff')
-    reply.header('Referrer-Policy', 'same-origin')
-    reply.header('X-Frame-Options', 'DENY')
-    reply.header(
-      'Content-Security-Policy',
-      `default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self' ${deps.pair.origins().join(' ')}; frame-ancestors 'none'`,
-    )
-    const { origin } = request.headers
-    if (origin !== undefined && deps.pair.origins().includes(origin)) {
-      reply.header('Access-Control-Allow-Origin', origin)
-      reply.header('Access-Control-Allow-Credentials', 'true')
-      reply.header('Vary', 'Origin')
-      if (request.method === 'OPTIONS') {
-        reply.header('Access-Control-Allow-Methods', 'GET, POST, PUT, PATCH, DELETE')
-        reply.header('Access-Control-Allow-Headers', 'Content-Type, Authorization')
-        reply.header('Access-Control-Max-Age', '600')
-        return reply.code(204).send()
-      }
-    } else if (origin !== undefined && request.method !== 'GET' && !isSameOrigin(request, origin)) {
-      return fail(reply, 'not-allowed', `requests from ${origin} are not accepted`)
+    const origins = deps.pair.origins()
+    setSecurityHeaders(reply, origins)
+    const judgement = judgeOrigin(request, reply, origins)
+    if (judgement === 'preflight') return reply.code(204).send()
+    if (judgement === 'foreign') {
+      const from = request.headers.origin ?? 'other pages'
+      refused.count('foreign-origin', () => ({ from, address: request.ip }))
+      return fail(reply, new ApiError('not-allowed', `requests from ${from} are not accepted`))
     }
   })
-  app.setErrorHandler((error: Error & { statusCode?: number }, request, reply) => {
-    if (error.statusCode !== undefined && error.statusCode < 500) {
-      return fail(reply, 'bad-request', error.message)
-    }
-    deps.log.error({ err: error, url: request.url }, 'a request failed unexpectedly')
-    return fail(reply, 'internal', 'something failed that should not; the server log says what')
+  app.addHook('onResponse', async (request, reply) => {
+    const { operation } = request.routeOptions.config as { operation?: string }
+    if (operation === undefined) return
+    durations.observe({ operation, status: reply.statusCode }, reply.elapsedTime / 1000)
   })
+  app.setErrorHandler(answerError)
 
   async function start() {
     await app.register(cookie)
     for (const name of Object.keys(endpoints) as EndpointName[]) addEndpoint(name)
-    app.get(`${basePath}/openapi.json`, () => openApi(config.version))
+    const document = openApi(config.version)
+    app.get(`${basePath}/openapi.json`, () => document)
     app.get('/healthz', (_request, reply) => {
       const problems = deps.unhealthy()
       return reply.code(problems.length === 0 ? 200 : 503).send({ alive: true, problems })
@@ -126,9 +165,19 @@ export function createHttp(deps: HttpDeps, config: HttpConfig): HttpServer {
     app.get('/metrics', async (_request, reply) =>
       reply.type(deps.metrics.contentType).send(await deps.metrics.metrics()),
     )
-    await addConsole()
+    await addConsole(app, config.consoleDir, ({ method, url }, reply) => {
+      const what = `${method} ${url.slice(0, shownPath)}`
+      return fail(reply, new ApiError('not-found', `there is nothing at ${what}`))
+    })
     await app.listen({ host: config.host, port: config.port })
     port = (app.server.address() as { port: number }).port
+  }
+
+  async function stop() {
+    const closed = app.close()
+    // Also those that are no request yet, or are no longer one: a handshake, a stream.
+    for (const socket of sockets) socket.destroy()
+    await closed
   }
 
   function addEndpoint(name: EndpointName) {
@@ -136,23 +185,79 @@ export function createHttp(deps: HttpDeps, config: HttpConfig): HttpServer {
     app.route({
       method: endpoint.method,
       url: basePath + endpoint.path,
-      handler: async (request, reply) => {
-        const done = durations.startTimer({ operation: name })
-        try {
-          await serve(name, endpoint, request, reply)
-        } catch (error) {
-          if (error instanceof ApiError) await fail(reply, error.code, error.message)
-          else if (error instanceof BadRequest) await fail(reply, 'bad-request', error.message)
-          else throw error
-        } finally {
-          done({ status: reply.statusCode })
-        }
-        return reply
-      },
+      exposeHeadRoute: endpoint.method === 'GET' && endpoint.stream !== true,
+      config: endpoint.stream ? {} : { operation: name },
+      handler: (request, reply) =>
+        endpoint.stream
+          ? stream(name, endpoint, request, reply)
+          : serve(name, endpoint, request, reply),
     })
   }
 
   async function serve(
+    name: EndpointName,
+    endpoint: Endpoint,
+    request: FastifyRequest,
+    reply: FastifyReply,
+  ) {
+    const gone = goneWith(reply)
+    const late = AbortSignal.timeout(requestDeadlineMs)
+    const call = await admit(name, endpoint, request, reply)
+    const signal = AbortSignal.any([gone, late])
+    // The call was checked against the endpoint's own schemas.
+    const handler = deps.handlers[name] as (call: unknown) => Promise<unknown>
+    try {
+      const answer = await unlessAborted(handler({ ...call, signal }), signal)
+      reply.header('Cache-Control', 'no-store')
+      // Nothing leaves that the contract does not name.
+      return endpoint.response.parse(answer)
+    } catch (error) {
+      if (gone.aborted) return reply.hijack()
+      if (!late.aborted || error !== late.reason) throw error
+      throw new ApiError(
+        'timeout',
+        endpoint.write
+          ? 'the change takes too long and may yet be made: look before you repeat it'
+          : 'the answer takes too long; ask for less, or for a shorter time',
+      )
+    }
+  }
+
+  async function stream(
+    name: EndpointName,
+    endpoint: Endpoint,
+    request: FastifyRequest,
+    reply: FastifyReply,
+  ) {
+    const gone = goneWith(reply)
+    const call = await admit(name, endpoint, request, reply)
+    if (streams >= maxStreams) {
+      throw new ApiError('too-many-requests', `there are ${maxStreams} live streams open already`)
+    }
+    const handler = deps.handlers[name] as (call: unknown) => AsyncIterable<unknown>
+    const mayGoOn = async () => {
+      try {
+        allow(endpoint, name, await callerOf(request))
+        return true
+      } catch (error) {
+        // While the database is away, who was allowed stays so.
+        return answerTo(error)?.code === 'unavailable'
+      }
+    }
+    streams++
+    try {
+      const open = (signal: AbortSignal) => handler({ ...call, signal })
+      await sendEvents(reply, open, gone, mayGoOn, config.streams ?? streamTimes)
+    } catch (error) {
+      refused.count('stream-failed', () => ({ operation: name, error: (error as Error).stack }))
+    } finally {
+      streams--
+    }
+    return reply
+  }
+
+  /** Who calls and with what, if he may. @throws ApiError */
+  async function admit(
     name: EndpointName,
     endpoint: Endpoint,
     request: FastifyRequest,
@@ -163,37 +268,18 @@ export function createHttp(deps: HttpDeps, config: HttpConfig): HttpServer {
     if (endpoint.write && deps.pair.role() !== 'active') {
       throw new ApiError('not-active', 'this server is the standby and changes nothing')
     }
-    const signal = AbortSignal.any([
-      abortedWith(reply),
-      ...(endpoint.stream ? [] : [AbortSignal.timeout(requestDeadlineMs)]),
-    ])
-    const call = {
+    return {
       params: parse(endpoint.params, request.params),
-      query: parse(endpoint.query, request.query),
+      query: parse(endpoint.query, given(request.query as Record<string, unknown>)),
       body: parse(endpoint.body, request.body ?? {}),
       caller,
-      signal,
       address: request.ip,
       setSession(session: { secret: string; expires: Date } | undefined) {
-        const options = {
-          path: '/',
-          httpOnly: true,
-          secure: true,
-          sameSite: 'strict' as const,
-        }
+        const options = { path: '/', httpOnly: true, secure: true, sameSite: 'strict' as const }
         if (session) {
           reply.setCookie(sessionCookie, session.secret, { ...options, expires: session.expires })
         } else reply.clearCookie(sessionCookie, options)
       },
-    }
-    // The call was checked against the endpoint's own schemas above.
-    const handler = deps.handlers[name] as (call: unknown) => unknown
-    if (endpoint.stream) {
-      await stream(reply, handler(call) as AsyncIterable<unknown>, signal)
-    } else {
-      // Nothing leaves that the contract does not name.
-      const answer = endpoint.response.parse(await handler(call))
-      await reply.header('Cache-Control', 'no-store').send(answer)
     }
   }
 
@@ -204,7 +290,18 @@ export function createHttp(deps: HttpDeps, config: HttpConfig): HttpServer {
     return session === undefined ? undefined : deps.authenticate(session, 'session')
   }
 
-  function fail(reply: FastifyReply, code: ErrorCode, message: string) {
+  function answerError(error: Error, request: FastifyRequest, reply: FastifyReply) {
+    const answer = answerTo(error)
+    const operation = (request.routeOptions?.config as { operation?: string })?.operation
+    const about = { operation, address: request.ip, error: error.message }
+    const reason = reasonOf(error, answer, operation)
+    if (reason === 'failed') refused.count(reason, () => ({ ...about, error: error.stack }))
+    else if (reason !== undefined) refused.count(reason, () => about)
+    const untold = 'something failed that should not; the log of the server says what'
+    return fail(reply, answer ?? new ApiError('internal', untold))
+  }
+
+  function fail(reply: FastifyReply, { code, message }: ApiError) {
     const active = code === 'not-active' ? { active: deps.pair.activeConsole() } : {}
     return reply
       .code(errorCodes[code])
@@ -212,34 +309,16 @@ export function createHttp(deps: HttpDeps, config: HttpConfig): HttpServer {
       .send({ error: { code, message, ...active } })
   }
 
-  async function addConsole() {
-    const { consoleDir } = config
-    const page = consoleDir === undefined ? undefined : join(consoleDir, 'index.html')
-    const served = page !== undefined && existsSync(page)
-    if (served) {
-      await app.register(files, {
-        root: consoleDir!,
-        setHeaders(reply, file) {
-          const immutable = file.includes('/assets/')
-          reply.header(
-            'Cache-Control',
-            immutable ? 'public, max-age=31536000, immutable' : 'no-cache',
-          )
-        },
-      })
-    }
-    app.setNotFoundHandler((request, reply) => {
-      const isPage = request.method === 'GET' && !request.url.startsWith('/api/')
-      if (isPage && served && !/\.\w+$/.test(request.url.split('?')[0]!)) {
-        return reply.header('Cache-Control', 'no-cache').sendFile('index.html')
-      }
-      return fail(reply, 'not-found', `there is nothing at ${request.method} ${request.url}`)
-    })
+  /** What the parser of HTTP itself refuses: there is no request to answer, only a socket. */
+  function notHttp(error: Error & { code?: string }, socket: Socket) {
+    if (error.code === 'ECONNRESET' || socket.destroyed) return
+    refused.count('malformed', () => ({ address: socket.remoteAddress, error: error.message }))
+    answerNotHttp(socket, error)
   }
 
   return {
     start,
-    stop: () => app.close(),
+    stop,
     get port() {
       return port
     },
@@ -256,63 +335,48 @@ function allow(endpoint: Endpoint, name: EndpointName, caller: Caller | undefine
   }
 }
 
-/** Aborted when the connection closes before the answer is out. */
-function abortedWith(reply: FastifyReply): AbortSignal {
-  const controller = new AbortController()
-  reply.raw.once('close', () => {
-    if (!reply.raw.writableFinished) controller.abort()
-  })
-  return controller.signal
-}
-
-/** Server-sent events; a comment now and then shows both sides that the other still lives. */
-async function stream(reply: FastifyReply, events: AsyncIterable<unknown>, signal: AbortSignal) {
-  const headers = reply.getHeaders() as Record<string, string>
-  reply.hijack()
-  reply.raw.writeHead(200, {
-    ...headers,
-    'Content-Type': 'text/event-stream',
-    'Cache-Control': 'no-store',
-  })
-  reply.raw.write(':\n\n')
-  const ping = setInterval(() => reply.raw.write(':\n\n'), streamPingMs)
-  try {
-    for await (const event of events) {
-      if (signal.aborted) break
-      if (!reply.raw.write(`data: ${JSON.stringify(event)}\n\n`)) {
-        await new Promise<void>(resolve => {
-          const go = () => {
-            reply.raw.off('drain', go)
-            signal.removeEventListener('abort', go)
-            resolve()
-          }
-          reply.raw.once('drain', go)
-          signal.addEventListener('abort', go, { once: true })
-        })
-      }
-    }
-  } finally {
-    clearInterval(ping)
-    reply.raw.end()
+/** What is wrong with the request itself, or with us; undefined for the everyday. */
+function reasonOf(
+  error: Error,
+  answer: ApiError | undefined,
+  operation: string | undefined,
+): Refusal | undefined {
+  switch (answer?.code) {
+    case undefined:
+    case 'internal':
+      return 'failed'
+    case 'bad-request':
+      return answer === error || error instanceof InvalidCursor ? 'invalid' : 'malformed'
+    case 'too-many-requests':
+      return 'too-many'
+    case 'not-logged-in':
+      return operation === 'logIn' ? 'wrong-password' : undefined
+    default:
+      return undefined
   }
 }
 
-function isSameOrigin(request: FastifyRequest, origin: string): boolean {
-  return origin === `${request.protocol}://${request.headers.host}`
+/** Aborted when the connection closes before the answer is out. */
+function goneWith(reply: FastifyReply): AbortSignal {
+  const controller = new AbortController()
+  const { raw } = reply
+  const check = () => {
+    if (!raw.writableFinished) controller.abort()
+  }
+  if (raw.closed || raw.destroyed) check()
+  else raw.once('close', check)
+  return controller.signal
 }
 
-class BadRequest extends Error {}
-
-function parse(schema: z.ZodType | undefined, input: unknown): unknown {
-  const result = schema?.safeParse(input)
-  if (result?.success === false) throw new BadRequest(sentenceOf(result.error))
-  return result?.data
-}
-
-function sentenceOf(error: z.ZodError): string {
-  return error.issues
-    .map(issue =>
-      issue.path.length > 0 ? `${issue.path.join('.')}: ${issue.message}` : issue.message,
-    )
-    .join('; ')
+/** The result, or the signal's reason if that comes first: not all work can be aborted. */
+async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const aborted = Promise.withResolvers<never>()
+  const onAbort = () => aborted.reject(signal.reason)
+  if (signal.aborted) onAbort()
+  else signal.addEventListener('abort', onAbort, { once: true })
+  try {
+    return await Promise.race([work, aborted.promise])
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+  }
 }

@@ -9,7 +9,7 @@ export interface AuditLine {
 
 /**
  * Runs a change of state as one transaction under the term of this active, with its audit line.
- * @throws ApiError `not-active` if the term is over, `unavailable`, `conflict`
+ * @throws ApiError `not-active` if there is no term to write under; TermOver, DatabaseAway, Conflict
  */
 export type Write<Tx> = <T>(
   caller: Caller,

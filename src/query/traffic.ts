@@ -1,5 +1,5 @@
 /** Questions about flows as SQL. Counters are scaled by each record's sampling rate. */
-import { parseAddress } from '../telemetry/address.ts'
+import { formatAddress, parseAddress } from '../telemetry/address.ts'
 import { flowTable } from '../telemetry/flow.ts'
 import { type Column, dimensionsOf } from '../telemetry/table.ts'
 import { addressText, type Range, type Sql } from './question.ts'
@@ -135,19 +135,16 @@ function conditionsOf(range: Range, where: readonly string[]): Sql {
     const value = condition.slice(split + 1)
     if (column.type === 'IPv6') {
       parts.push(`${column.name} = toIPv6({where${index}:String})`)
-      if (!isAddress(value)) throw new QuestionError(`"${value}" is not an address`)
+      const address = parseAddress(value)
+      if (!address) throw new QuestionError(`"${value}" is not an address`)
+      params[`where${index}`] = formatAddress(address)
     } else {
       parts.push(`${column.name} = {where${index}:UInt64}`)
       if (!/^\d{1,10}$/.test(value)) throw new QuestionError(`"${value}" is not a number`)
+      params[`where${index}`] = value
     }
-    params[`where${index}`] = value
   }
   return { text: parts.join(' AND '), params }
-}
-
-/** A zone, which an address of a flow never has, is none of it. */
-function isAddress(text: string): boolean {
-  return !text.includes('%') && parseAddress(text) !== undefined
 }
 
 function textOf(column: Dimensional): string {

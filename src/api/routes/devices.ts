@@ -103,7 +103,7 @@ export function deviceRoutes<Tx>(deps: {
   stores: DeviceStores<Tx>
   write: Write<Tx>
   drivers: ReadonlyMap<string, Driver>
-  /** Undefined for an expression that is none, or that never comes. */
+  /** Undefined for an expression that never comes. @throws Error for one that is none */
   nextRun(schedule: string, after: Date): Date | undefined
   /** Queues a backup; answers with the job's id. */
   requestBackup(deviceId: string, by: string): Promise<number>
@@ -140,13 +140,23 @@ export function deviceRoutes<Tx>(deps: {
     )
   }
 
+  function comes(schedule: string): boolean {
+    // A sixth field would be of seconds.
+    if (schedule.trim().split(/\s+/).length !== 5) return false
+    try {
+      return deps.nextRun(schedule, new Date(deps.now())) !== undefined
+    } catch {
+      return false
+    }
+  }
+
   function check(fields: Partial<DeviceFields>) {
     if (fields.driver !== undefined && !deps.drivers.has(fields.driver)) {
       const known = [...deps.drivers.keys()].join(', ')
       throw new ApiError('bad-request', `driver: "${fields.driver}" is none of ${known}`)
     }
     const { schedule } = fields
-    if (schedule != null && !deps.nextRun(schedule, new Date(deps.now()))) {
+    if (schedule != null && !comes(schedule)) {
       throw new ApiError(
         'bad-request',
         `schedule: "${schedule}" is not a cron expression of five fields, like "30 2 * * *"`,

@@ -11,7 +11,8 @@ import {
   type TrapRow,
   trapPage,
 } from '../../query/logs.ts'
-import { bucketsOf, fillSeries, stepOf } from '../../query/question.ts'
+import { bucketsOf, fillSeries, type Range, stepOf } from '../../query/question.ts'
+import { formatAddress, parseAddress } from '../../telemetry/address.ts'
 import type { Block } from '../../telemetry/native.ts'
 import { type logRow, severities, type trapRow } from '../contract/logs.ts'
 import { ApiError, type Handlers } from '../handler.ts'
@@ -55,9 +56,10 @@ export function logRoutes(deps: {
 
   return {
     async listLogs({ query, signal }) {
-      const cursor = readCursor(query.cursor)
+      const range = readRange(query, deps.now())
+      const cursor = readCursor(query.cursor, range)
       const sql = logPage({
-        range: readRange(query, deps.now()),
+        range,
         filter: query,
         cursor,
         limit: query.limit + 1,
@@ -120,9 +122,10 @@ export function logRoutes(deps: {
     },
 
     async listTraps({ query, signal }) {
-      const cursor = readCursor(query.cursor)
+      const range = readRange(query, deps.now())
+      const cursor = readCursor(query.cursor, range)
       const sql = trapPage({
-        range: readRange(query, deps.now()),
+        range,
         filter: query,
         cursor,
         limit: query.limit + 1,
@@ -150,22 +153,25 @@ export function logRoutes(deps: {
   }
 }
 
-function readCursor(text: string | undefined): Cursor | undefined {
+function readCursor(text: string | undefined, range: Range): Cursor | undefined {
   if (text === undefined) return undefined
   const cursor = parseCursor(text)
-  if (!cursor) throw new ApiError('bad-request', 'cursor: not one that an answer gave as `next`')
+  if (!cursor || cursor.time > range.to)
+    throw new ApiError('bad-request', 'cursor: not one that an answer gave as `next`')
   return cursor
 }
 
 /** The rows of a stored segment that the filter lets through, by the same rules as the SQL. */
 function* matching(block: Block, filter: LogFilter): Generator<LogRow> {
   const words = (filter.text ?? '').toLowerCase().split(/\s+/).filter(Boolean)
+  const sender = filter.sender === undefined ? undefined : parseAddress(filter.sender)
+  const wanted = sender && formatAddress(sender)
   const cell = (name: string, row: number) => block.column(name)!.get(row)
   for (let row = 0; row < block.rows; row++) {
     const severity = cell('severity', row) as number
     if (filter.severity !== undefined && severity > filter.severity) continue
     const senderText = cell('sender', row) as string
-    if (filter.sender !== undefined && senderText !== filter.sender) continue
+    if (filter.sender !== undefined && senderText !== wanted) continue
     const raw = cell('raw', row) as string
     const lower = words.length > 0 ? raw.toLowerCase() : raw
     if (!words.every(word => lower.includes(word))) continue

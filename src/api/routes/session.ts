@@ -1,5 +1,6 @@
 import type { Role } from '../contract/endpoint.ts'
 import { ApiError, type Caller, type Handlers } from '../handler.ts'
+import { createLogInLimit } from '../log-in-limit.ts'
 import { wire } from '../wire.ts'
 import type { Write } from '../write.ts'
 
@@ -43,10 +44,6 @@ export interface SessionStores<Tx> {
 }
 
 const sessionSeconds = 12 * 3600
-/** Wrong passwords of one name or from one address, before a wait is imposed. */
-const allowedFailures = 5
-const failureWindowMs = 60_000
-const trackedFailures = 10_000
 
 /** Who a secret belongs to, for the HTTP edge. */
 export function createAuthenticate<Tx>(stores: SessionStores<Tx>) {
@@ -87,19 +84,27 @@ export function sessionRoutes<Tx>(deps: {
   | 'deleteToken'
 > {
   const { stores, write } = deps
-  const failures = createFailureLimit(deps.now)
+  const limit = createLogInLimit(deps.now)
+
+  /** The user, if the password is his. @throws ApiError if too many were wrong */
+  async function verify(name: string, password: string, address: string): Promise<User | null> {
+    const attempt = limit.begin(name, address)
+    if (!attempt) throw new ApiError('too-many-requests', 'too many wrong passwords; wait a minute')
+    let user: User | null
+    try {
+      user = await stores.users.verify(name, password)
+    } catch (error) {
+      attempt.forgive()
+      throw error
+    }
+    if (user) attempt.forgive()
+    return user
+  }
 
   return {
     async logIn({ body, address, setSession }) {
-      const keys = [`name ${body.user}`, `address ${address}`]
-      if (keys.some(failures.exceeded)) {
-        throw new ApiError('too-many-requests', 'too many wrong passwords; wait a minute')
-      }
-      const user = await stores.users.verify(body.user, body.password)
-      if (!user) {
-        keys.forEach(failures.note)
-        throw new ApiError('not-logged-in', 'the user name or the password is wrong')
-      }
+      const user = await verify(body.user, body.password, address)
+      if (!user) throw new ApiError('not-logged-in', 'the user name or the password is wrong')
       const session = await stores.sessions.create(user.id, sessionSeconds)
       setSession(session)
       return sessionOf(user, session.expires)
@@ -115,22 +120,16 @@ export function sessionRoutes<Tx>(deps: {
     },
 
     async logOut({ caller, setSession }) {
-      if (caller?.session !== undefined) await stores.sessions.remove(caller.session)
+      // The browser forgets it also when the database cannot.
       setSession(undefined)
+      if (caller?.session !== undefined) await stores.sessions.remove(caller.session)
       return {}
     },
 
-    async changePassword({ body, caller }) {
+    async changePassword({ body, caller, address }) {
       if (caller.via === 'token') throw new ApiError('not-allowed', 'a token has no password')
-      const key = `name ${caller.name}`
-      if (failures.exceeded(key)) {
-        throw new ApiError('too-many-requests', 'too many wrong passwords; wait a minute')
-      }
-      const user = await stores.users.verify(caller.name, body.current)
-      if (!user) {
-        failures.note(key)
-        throw new ApiError('bad-request', 'current: this is not the current password')
-      }
+      const user = await verify(caller.name, body.current, address)
+      if (!user) throw new ApiError('bad-request', 'current: this is not the current password')
       if (body.next === body.current) {
         throw new ApiError('bad-request', 'next: the new password has to be another one')
       }
@@ -149,6 +148,9 @@ export function sessionRoutes<Tx>(deps: {
     async createToken({ body, caller }) {
       const line = { action: 'create token', subject: body.name, detail: { role: body.role } }
       const expires = body.expires === null ? null : new Date(body.expires)
+      if (expires && expires.getTime() <= deps.now()) {
+        throw new ApiError('bad-request', 'expires: lies in the past')
+      }
       const { token, secret } = await write(caller, line, tx =>
         stores.tokens.create(tx, { ...body, expires }),
       )
@@ -170,24 +172,5 @@ function sessionOf(user: User, expires: Date | null) {
     role: user.role,
     mustChangePassword: user.mustChange,
     expires: expires?.toISOString() ?? null,
-  }
-}
-
-/** Counts wrong passwords by key within a minute; bounded, the oldest keys are forgotten first. */
-function createFailureLimit(now: () => number) {
-  const failures = new Map<string, { count: number; since: number }>()
-  const current = (key: string) => {
-    const entry = failures.get(key)
-    return entry && now() - entry.since < failureWindowMs ? entry : undefined
-  }
-  return {
-    exceeded: (key: string) => (current(key)?.count ?? 0) >= allowedFailures,
-    note(key: string) {
-      const entry = current(key) ?? { count: 0, since: now() }
-      entry.count++
-      failures.delete(key)
-      failures.set(key, entry)
-      if (failures.size > trackedFailures) failures.delete(failures.keys().next().value!)
-    },
   }
 }

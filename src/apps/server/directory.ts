@@ -92,7 +92,7 @@ export function createDirectory(
     peer: () => servers.find(({ name }) => name !== config.self),
     leader: () => leader,
     database: () => database,
-    origins: () => servers.map(({ consoleUrl }) => new URL(consoleUrl).origin),
+    origins: () => servers.flatMap(({ consoleUrl }) => URL.parse(consoleUrl)?.origin ?? []),
     nameOf: address => names.get(address) ?? null,
   }
 }

@@ -91,6 +91,10 @@ export function createHandlers(deps: {
   }
 }
 
+/** ClickHouse's names for the limits of a question. */
+const tooLong = new Set(['TIMEOUT_EXCEEDED', 'TOO_SLOW'])
+const tooLarge = new Set(['MEMORY_LIMIT_EXCEEDED', 'TOO_MANY_BYTES', 'TOO_MANY_ROWS_OR_BYTES'])
+
 /** Questions to the engine, its errors as answers of the API. */
 function askOf(telemetry: TelemetryStore): Ask {
   return async <Row>(
@@ -102,9 +106,11 @@ function askOf(telemetry: TelemetryStore): Ask {
       return { rows, rowsRead: statistics.rowsRead, elapsedMs: statistics.elapsedMs }
     } catch (error) {
       if (error instanceof EngineUnavailable) throw new ApiError('unavailable', error.message)
-      if (error instanceof QueryFailed) throw new ApiError('internal', error.message)
-      if ((error as Error).name === 'TimeoutError') {
+      if (error instanceof QueryFailed && tooLong.has(error.reason)) {
         throw new ApiError('timeout', 'the question took too long; ask for a shorter time')
+      }
+      if (error instanceof QueryFailed && tooLarge.has(error.reason)) {
+        throw new ApiError('unavailable', 'the question needs too much; ask for a shorter time')
       }
       throw error
     }

@@ -50,7 +50,7 @@ export function createPairView(
         sentence,
       }
     },
-    origins: () => directory.origins(),
+    origins: () => [...new Set([new URL(config.ownConsole()).origin, ...directory.origins()])],
     state() {
       const status = deps.status()
       return {

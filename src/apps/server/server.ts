@@ -4,7 +4,8 @@ import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createHttp } from '../../api/http.ts'
-import { createAuthenticate, type SessionStores } from '../../api/routes/session.ts'
+import { rememberLogIns } from '../../api/remembered.ts'
+import { createAuthenticate } from '../../api/routes/session.ts'
 import { createReceiver, type Receiver } from '../../collect/receive.ts'
 import { drivers } from '../../devices/drivers/index.ts'
 import { createBackupJobs, defaultBackupJobsConfig } from '../../devices/jobs.ts'
@@ -218,11 +219,10 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
       },
     },
   )
-  const logIns: SessionStores<Tx> = { users, sessions: createLogIns({ database }), tokens }
+  const logIns = rememberLogIns<Tx>({ users, sessions: createLogIns({ database }), tokens }, clock)
   const http = createHttp(
     {
-      log,
-      metrics,
+      ...base,
       pair,
       authenticate: createAuthenticate(logIns),
       handlers: createHandlers({
