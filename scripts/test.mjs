@@ -3,9 +3,9 @@
  * machine can run. What is skipped is said, with the reason, at the end.
  */
 import { spawnSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { prepare, root } from './prepare.mjs'
+import { installPrograms } from './programs.mjs'
 
 /** Programs that some suites talk to, by the Debian package that brings them. */
 const programs = {
@@ -19,9 +19,7 @@ const programs = {
 }
 
 await prepare()
-const missing = Object.keys(programs).filter(program => !onPath(program))
-if (missing.length > 0) installPackages(missing.map(program => programs[program]))
-const stillMissing = Object.keys(programs).filter(program => !onPath(program))
+const stillMissing = installPrograms(programs)
 for (const program of stillMissing) {
   process.stdout.write(
     `note: ${program} (Debian package ${programs[program]}) is missing and could not be installed: its tests are skipped\n`,
@@ -39,18 +37,3 @@ const { status, signal } = spawnSync(
   },
 )
 process.exit(signal ? 1 : status)
-
-function installPackages(packages) {
-  if (process.getuid?.() !== 0 || !onPath('apt-get')) return
-  process.stdout.write(`Installing Debian packages for the tests: ${packages.join(' ')} …\n`)
-  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
-  const options = { stdio: ['ignore', 'ignore', 'inherit'], env, timeout: 300_000 }
-  spawnSync('apt-get', ['update', '-q'], options)
-  spawnSync('apt-get', ['install', '-y', '-q', '--no-install-recommends', ...packages], options)
-}
-
-function onPath(program) {
-  return [...process.env.PATH.split(delimiter), '/usr/sbin', '/sbin'].some(folder =>
-    existsSync(join(folder, program)),
-  )
-}
