@@ -33,7 +33,7 @@ async function worker() {
 function run(name, command, args) {
   const started = Date.now()
   return new Promise(resolve => {
-    const child = spawn(command, args, { cwd: root, env: { ...process.env, PATH } })
+    const child = spawn(command, args, { cwd: root, env: { ...process.env, PATH, NO_COLOR: '1' } })
     const output = []
     child.stdout.on('data', chunk => output.push(chunk))
     child.stderr.on('data', chunk => output.push(chunk))

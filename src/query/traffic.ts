@@ -18,7 +18,7 @@ const sums: Record<TrafficMetric, string> = {
 }
 
 /** The key of the groups that are not among the largest. */
-export const restKey = ''
+const restKey = ''
 
 /**
  * The largest groups by up to four dimensions: rows `{keys: string[], bytes, packets, flows}`.

@@ -1,10 +1,10 @@
 import { z } from 'zod'
 import { endpoint, moment, paging } from './endpoint.ts'
 
-export const jobState = z.enum(['queued', 'running', 'succeeded', 'failed', 'unknown'])
-export const cause = z.enum(['schedule', 'request', 'change'])
+const jobState = z.enum(['queued', 'running', 'succeeded', 'failed', 'unknown'])
+const cause = z.enum(['schedule', 'request', 'change'])
 
-export const job = z.object({
+const job = z.object({
   id: z.number().int(),
   deviceId: z.uuid(),
   device: z.string(),
@@ -22,7 +22,7 @@ export const job = z.object({
   evidence: z.string().nullable(),
 })
 
-export const version = z.object({
+const version = z.object({
   id: z.number().int(),
   deviceId: z.uuid(),
   device: z.string(),
@@ -36,7 +36,7 @@ export const version = z.object({
   removed: z.number().int(),
 })
 
-export const device = z.object({
+const device = z.object({
   id: z.uuid(),
   name: z.string(),
   address: z.string(),
@@ -64,13 +64,13 @@ const deviceFields = {
 
 const byId = z.object({ id: z.uuid() })
 
-export const diffHunk = z.object({
+const diffHunk = z.object({
   oldStart: z.number().int(),
   newStart: z.number().int(),
   lines: z.array(z.object({ kind: z.enum(['same', 'added', 'removed']), text: z.string() })),
 })
 
-export const credential = z.object({
+const credential = z.object({
   id: z.uuid(),
   name: z.string(),
   username: z.string(),

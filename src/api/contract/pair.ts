@@ -1,10 +1,10 @@
 import { z } from 'zod'
 import { endpoint, moment, paging } from './endpoint.ts'
 
-export const serverRole = z.enum(['active', 'standby', 'stopped', 'unknown'])
+const serverRole = z.enum(['active', 'standby', 'stopped', 'unknown'])
 
 /** One server of the pair as the answering one sees it. */
-export const pairServer = z.object({
+const pairServer = z.object({
   name: z.string(),
   installed: z.enum(['primary', 'secondary']),
   /** `unknown`: it does not answer. */
@@ -45,7 +45,7 @@ export const pairState = z.object({
   database: z.object({ reachable: z.boolean(), latencyMs: z.number().nullable() }),
 })
 
-export const roleChange = z.object({
+const roleChange = z.object({
   id: z.number().int(),
   at: moment,
   server: z.string(),

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { endpoint, moment, roles } from './endpoint.ts'
 
-export const session = z.object({
+const session = z.object({
   user: z.string(),
   role: z.enum(roles),
   /** True until the first password was changed; nothing else is allowed before. */
@@ -9,12 +9,9 @@ export const session = z.object({
   expires: moment.nullable(),
 })
 
-export const newPassword = z
-  .string()
-  .min(12, 'at least 12 characters')
-  .max(256, 'at most 256 characters')
+const newPassword = z.string().min(12, 'at least 12 characters').max(256, 'at most 256 characters')
 
-export const token = z.object({
+const token = z.object({
   id: z.uuid(),
   name: z.string(),
   role: z.enum(roles),

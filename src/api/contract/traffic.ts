@@ -4,16 +4,16 @@ import { type Dimension, dimensionsOf } from '../../telemetry/table.ts'
 import { endpoint, moment, timeRange } from './endpoint.ts'
 
 /** What traffic can be grouped and filtered by: the columns of the flow table that have a dimension. */
-export const trafficDimensions: readonly Dimension[] = dimensionsOf(flowTable).map(
+const trafficDimensions: readonly Dimension[] = dimensionsOf(flowTable).map(
   ({ dimension }) => dimension,
 )
 
-export const trafficDimension = z.enum(
+const trafficDimension = z.enum(
   trafficDimensions.map(dimension => dimension.name) as [string, ...string[]],
 )
 
 /** Counters are scaled by each record's sampling rate. */
-export const trafficMetric = z.enum(['bits', 'packets', 'flows'])
+const trafficMetric = z.enum(['bits', 'packets', 'flows'])
 
 /** `dimension=value`, repeated; all must hold. */
 const where = z

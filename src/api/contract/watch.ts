@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { kinds } from '../../telemetry/table.ts'
 import { endpoint, moment, paging } from './endpoint.ts'
 
-export const alarm = z.object({
+const alarm = z.object({
   id: z.number().int(),
   key: z.string(),
   severity: z.enum(['warning', 'critical']),
@@ -13,7 +13,7 @@ export const alarm = z.object({
   acknowledgedBy: z.string().nullable(),
 })
 
-export const auditEntry = z.object({
+const auditEntry = z.object({
   id: z.number().int(),
   at: moment,
   who: z.string(),
