@@ -10,6 +10,7 @@ import { createBatch } from '../../src/telemetry/batch.ts'
 import { flowTable } from '../../src/telemetry/flow.ts'
 import { decodeNative, encodeNative, type Row } from '../../src/telemetry/native.ts'
 import { createFlowDecoder, type FlowProblem } from '../../src/wire/flow-decoder.ts'
+import { createRandom, mutate } from '../fixtures/mutate.ts'
 import {
   type Capture,
   capturesExist,
@@ -106,27 +107,3 @@ describe.skipIf(!capturesExist)(`flow captures${capturesExist ? '' : ` (skipped:
     expect(decoder.templates.fields).toBeLessThanOrEqual(bounds.fieldsInTotal)
   }, 60_000)
 })
-
-/** Changes one to eight bytes, mostly to values that are edges; sometimes cuts or repeats a part. */
-function mutate(bytes: Uint8Array, random: (below: number) => number): Uint8Array {
-  const mutant = Uint8Array.from(bytes)
-  for (let change = 0; change <= random(8); change++) {
-    const edge = [0, 1, 2, 3, 4, 0x7f, 0x80, 0xfe, 0xff, random(256)][random(10)]!
-    mutant[random(mutant.length)] = edge
-  }
-  const kind = random(8)
-  if (kind === 0) return mutant.subarray(0, random(mutant.length))
-  if (kind === 1) return Uint8Array.from([...mutant, ...mutant.subarray(random(mutant.length))])
-  return mutant
-}
-
-/** The same numbers in each run (mulberry32). */
-function createRandom(seed: number): (below: number) => number {
-  let state = seed
-  return below => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % below
-  }
-}

@@ -13,11 +13,8 @@ export interface Numbers {
   greatest: number
 }
 
-/** Which numbers a stopped server's engine holds, read from its folder. */
-export async function storedNumbers(
-  dataDir: string,
-  server: string,
-): Promise<{ flows: Numbers; messages: Numbers }> {
+/** A stopped server's telemetry, opened from its folder to be asked. */
+export async function openStored(dataDir: string, server: string) {
   const log = createLog({ level: 'silent', part: 'test' })
   const metrics = createMetrics({})
   const engine = createEmbeddedEngine(
@@ -27,8 +24,21 @@ export async function storedNumbers(
   const store = createTelemetryStore({ connection: engine, log, metrics, clock: systemClock })
   const opened = createSequence([engine, store])
   await opened.start()
+  return {
+    query: async <T>(sql: string, params?: Record<string, unknown>) =>
+      (await store.query<T>(sql, params)).rows,
+    close: () => opened.stop(),
+  }
+}
+
+/** Which numbers a stopped server's engine holds. */
+export async function storedNumbers(
+  dataDir: string,
+  server: string,
+): Promise<{ flows: Numbers; messages: Numbers }> {
+  const stored = await openStored(dataDir, server)
   try {
-    const numbers = async (sql: string) => (await store.query<Numbers>(sql)).rows[0]!
+    const numbers = async (sql: string) => (await stored.query<Numbers>(sql))[0]!
     return {
       flows: await numbers(
         `SELECT count() AS rows, uniqExact(packets) AS distinct, min(packets) AS least,
@@ -45,6 +55,6 @@ export async function storedNumbers(
       ),
     }
   } finally {
-    await opened.stop()
+    await stored.close()
   }
 }
