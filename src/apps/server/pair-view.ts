@@ -33,6 +33,12 @@ export function createPairView(
     return 'unknown'
   }
 
+  /** A server reports itself unwell when its engine does not answer. */
+  function healthOf(server: KnownServer, status: NodeStatus): boolean | null {
+    const evidence = status.peer?.evidence
+    return evidence?.kind === 'alive' && evidence.server === server.name ? evidence.healthy : null
+  }
+
   return {
     role: () => deps.status().role,
     activeConsole: () => consoleOf(deps.status().active),
@@ -72,7 +78,7 @@ export function createPairView(
             console: server.consoleUrl,
             startedAt: server.startedAt.toISOString(),
             seenAt: server.seenAt.toISOString(),
-            engine: self ? deps.engineReady() : null,
+            engine: self ? deps.engineReady() : healthOf(server, status),
           }
         }),
         heartbeat: {

@@ -44,6 +44,7 @@ import { createActiveWork } from './active-work.ts'
 import { conditionsNow } from './conditions.ts'
 import { createDirectory } from './directory.ts'
 import { createHandlers } from './handlers.ts'
+import { createHealthWatch } from './health.ts'
 import { createPairView } from './pair-view.ts'
 import type { ServerSettings } from './settings.ts'
 import { createSyslogFeed } from './syslog-feed.ts'
@@ -299,6 +300,11 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
     process.kill(process.pid, 'SIGKILL')
   }
 
+  const health = createHealthWatch(
+    { clock, engineReady: telemetry.ready, report: node.health },
+    { dataDir },
+  )
+
   const sequence = createSequence([
     database,
     engine,
@@ -308,6 +314,7 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
     registration,
     directory,
     node,
+    health,
   ])
   return {
     start: () => sequence.start(),
