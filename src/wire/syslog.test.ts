@@ -115,7 +115,7 @@ describe('RFC 3164', () => {
     ['<13>Mar 10 11:59:58 onlyhost', { at: '11:59:58' }],
   ])('%s', (line, expected) => {
     if (line.includes('Mar  9'))
-      expect(decode(line).row.time).toBe(Date.parse('2024-03-09T23:59:58Z'))
+      expect(decode(line, received, { zone: 0 }).row.time).toBe(Date.parse('2024-03-09T23:59:58Z'))
     else check(line, expected)
   })
 })
@@ -215,6 +215,13 @@ describe('the time of a message', () => {
     expect(decode('<13>1 2024-03-10T11:59:58Z h - - - - x', received, { zone: 120 }).row.time).toBe(
       received - 2000,
     )
+  })
+
+  test('without any zone is of the zone in which it has just been sent', () => {
+    for (const clock of ['06:59:58', '14:59:58', '17:44:58', '11:59:58']) {
+      expect(decode(`<13>Mar 10 ${clock} h x`, received).row.time, clock).toBe(received - 2000)
+    }
+    expect(decode('<13>Mar 10 11:53:00 h x', received).row.time).toBe(received - 420_000)
   })
 
   test('is right on every day', () => {

@@ -51,9 +51,12 @@ interface SyslogDecoder {
   decode(bytes: Uint8Array, sender: Uint8Array, transport: Transport, received: number): void
 }
 
-/** Twenty-five hours: a day of spooling in a relay, and the zone of a clock that does not say it. */
+/** A day of spooling in a relay, and an hour of summer time. */
 const oldest = 25 * 3_600_000
 const newest = 5 * 60_000
+/** Zones are multiples of a quarter of an hour, at most 14 hours from UTC. */
+const zoneStep = 15 * 60_000
+const widestZone = 14 * 3_600_000
 
 const encoder = new TextEncoder()
 const transports: Record<Transport, Uint8Array> = {
@@ -62,14 +65,17 @@ const transports: Record<Transport, Uint8Array> = {
   tls: encoder.encode('tls'),
 }
 
-/** @param config.zone minutes east of UTC of device times that do not say their zone */
+/**
+ * @param config.zone minutes east of UTC of device times that do not say their zone. Without it,
+ *   such a time is believed to the quarter of an hour: the zone is the one in which the message
+ *   has just been sent, so that a site's logs are not hours away from what else happened.
+ */
 export function createSyslogDecoder(
   deps: { batch: Batch<typeof syslogTable>; onProblem: (problem: SyslogProblem) => void },
   config: { zone?: number } = {},
 ): SyslogDecoder {
   const { batch, onProblem } = deps
   const { cells } = batch
-  const zone = config.zone ?? 0
   const parts = createParts()
 
   function putText(column: { setBytes: typeof cells.raw.setBytes }, row: number, range: Range) {
@@ -77,8 +83,13 @@ export function createSyslogDecoder(
   }
 
   function time(received: number): number {
-    const said = resolveTime(parts.time, received, zone)
+    let said = resolveTime(parts.time, received, config.zone ?? 0)
     if (Number.isNaN(said)) return received
+    const { state, zone } = parts.time
+    if (state === 'calendar' && Number.isNaN(zone) && config.zone === undefined) {
+      const away = zoneStep * Math.round((said - received) / zoneStep)
+      if (Math.abs(away) <= widestZone) said -= away
+    }
     if (said >= received - oldest && said <= received + newest) return said
     onProblem('implausible-time')
     return received
