@@ -184,9 +184,8 @@ export function deviceRoutes<Tx>(deps: {
       check(fields)
       const { name } = await existing(stores.devices.find(params.id), 'device')
       const line = { action: 'change device', subject: name, detail: fields }
-      await existing(
-        write(caller, line, tx => stores.devices.update(tx, params.id, fields)),
-        'device',
+      await write(caller, line, tx =>
+        existing(stores.devices.update(tx, params.id, fields), 'device'),
       )
       return deviceOf(params.id)
     },
@@ -194,10 +193,7 @@ export function deviceRoutes<Tx>(deps: {
     async deleteDevice({ params, caller }) {
       const { name } = await existing(stores.devices.find(params.id), 'device')
       const line = { action: 'remove device', subject: name }
-      await existing(
-        write(caller, line, tx => stores.devices.remove(tx, params.id)),
-        'device',
-      )
+      await write(caller, line, tx => existing(stores.devices.remove(tx, params.id), 'device'))
       return {}
     },
 
@@ -273,16 +269,17 @@ export function deviceRoutes<Tx>(deps: {
     },
 
     async deleteCredential({ params, caller }) {
-      const line = { action: 'remove credential', subject: params.id }
-      await existing(
-        write(caller, line, tx => stores.credentials.remove(tx, params.id)),
-        'credential',
+      const credential = (await stores.credentials.list()).find(({ id }) => id === params.id)
+      const line = { action: 'remove credential', subject: credential?.name ?? params.id }
+      await write(caller, line, tx =>
+        existing(stores.credentials.remove(tx, params.id), 'credential'),
       )
       return {}
     },
   }
 }
 
+/** @throws ApiError; inside a write, nothing of it remains then */
 async function existing<T>(found: Promise<T | null | false>, noun: string): Promise<T> {
   const value = await found
   if (value === null || value === false) throw new ApiError('not-found', `there is no such ${noun}`)

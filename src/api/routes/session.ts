@@ -158,9 +158,12 @@ export function sessionRoutes<Tx>(deps: {
     },
 
     async deleteToken({ params, caller }) {
-      const line = { action: 'revoke token', subject: params.id }
-      const found = await write(caller, line, tx => stores.tokens.remove(tx, params.id))
-      if (!found) throw new ApiError('not-found', 'there is no such token')
+      const token = (await stores.tokens.list()).find(({ id }) => id === params.id)
+      const line = { action: 'revoke token', subject: token?.name ?? params.id }
+      await write(caller, line, async tx => {
+        if (await stores.tokens.remove(tx, params.id)) return
+        throw new ApiError('not-found', 'there is no such token')
+      })
       return {}
     },
   }

@@ -43,8 +43,11 @@ export function watchRoutes<Tx>(deps: {
 
     async acknowledgeAlarm({ params, caller }) {
       const line = { action: 'acknowledge alarm', subject: String(params.id) }
-      const alarm = await deps.write(caller, line, tx => deps.alarms.acknowledge(tx, params.id))
-      if (!alarm) throw new ApiError('not-found', 'there is no such alarm')
+      const alarm = await deps.write(caller, line, async tx => {
+        const found = await deps.alarms.acknowledge(tx, params.id)
+        if (!found) throw new ApiError('not-found', 'there is no such alarm')
+        return found
+      })
       return wire(alarm)
     },
 
