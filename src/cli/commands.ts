@@ -1,6 +1,7 @@
 import { Command } from 'commander'
 import { SettingsError } from '../lib/settings.ts'
 import { version } from '../lib/version.ts'
+import { certificateCommand } from './certificate.ts'
 import { collectorCommand } from './collector.ts'
 import { pairCommand } from './pair.ts'
 import { serverCommand } from './server.ts'
@@ -19,6 +20,7 @@ export async function run(args: string[]): Promise<void> {
     serverCommand(),
     collectorCommand(),
     statusCommand(),
+    certificateCommand(),
     simulateCommand(),
   ]) {
     program.addCommand(command.exitOverride())
