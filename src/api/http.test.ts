@@ -384,7 +384,7 @@ describe('a question', () => {
     })
     setTimeout(() => leaving.abort(), 100)
     await expect(asked).rejects.toThrow()
-    await expect.poll(() => edge.state.abandoned).toBe(1)
+    await expect.poll(() => edge.state.abandoned, { timeout: 5000 }).toBe(1)
     resolve()
     expect(edge.lines).toEqual([])
   })

@@ -52,7 +52,8 @@ async function open(query = '', role: 'viewer' | 'operator' = 'viewer') {
   }
 }
 
-const listening = (count: number) => expect.poll(() => edge.state.listeners.size).toBe(count)
+const soon = { timeout: 5000 }
+const listening = (count: number) => expect.poll(() => edge.state.listeners.size, soon).toBe(count)
 
 describe('the live tail', () => {
   test('brings messages as they come, in the form of the contract', async () => {
@@ -155,7 +156,8 @@ describe('the live tail', () => {
 
 describe('a reader that takes nothing', () => {
   let socket: Socket
-  beforeEach(async () => {
+
+  async function startReading() {
     socket = connect(edge.port, '127.0.0.1')
     await once(socket, 'connect')
     socket.on('error', () => {})
@@ -163,7 +165,7 @@ describe('a reader that takes nothing', () => {
     await once(socket, 'data')
     socket.pause()
     await listening(1)
-  })
+  }
   afterEach(() => {
     socket.destroy()
   })
@@ -171,6 +173,9 @@ describe('a reader that takes nothing', () => {
   const segment = Array.from({ length: 500 }, (_, i) => `${i} ${'x'.repeat(1000)}`)
 
   test('is told how much it missed', async () => {
+    await edge.stop()
+    edge = await startEdge()
+    await startReading()
     const said = 50 * segment.length
     for (let i = 0; i < 50; i++) {
       edge.say(...segment)
@@ -186,12 +191,13 @@ describe('a reader that takes nothing', () => {
       [...text.matchAll(/^data: (.*)\n\n/gm)].map(match => JSON.parse(match[1]!) as Event)
     const shown = () => events().reduce((sum, { rows }) => sum + rows.length, 0)
     const dropped = () => events().reduce((sum, event) => sum + event.dropped, 0)
-    await expect.poll(() => shown() + dropped()).toBe(said)
+    await expect.poll(() => shown() + dropped(), soon).toBe(said)
     expect(dropped()).toBeGreaterThan(0)
     for (const { rows } of events()) expect(rows.length).toBeLessThanOrEqual(1000)
   })
 
   test('is cut off after a while', async () => {
+    await startReading()
     const gone = once(socket, 'close')
     for (let i = 0; i < 100; i++) {
       edge.say(...segment)
@@ -209,12 +215,12 @@ test('a reader that goes before it is known who it is leaves nothing behind', as
   const socket = connect(edge.port, '127.0.0.1')
   await once(socket, 'connect')
   socket.write(`GET ${path} HTTP/1.1\r\nHost: x\r\nCookie: ${edge.cookieOf('viewer')}\r\n\r\n`)
-  await expect.poll(() => edge.state.lookUps).toBe(1)
+  await expect.poll(() => edge.state.lookUps, soon).toBe(1)
   socket.destroy()
   await once(socket, 'close')
   await edge.call('GET', '/healthz')
   resolve()
   await listening(0)
   const metrics = async () => (await edge.registry.metrics()).includes('http_streams 0')
-  await expect.poll(metrics).toBe(true)
+  await expect.poll(metrics, soon).toBe(true)
 })

@@ -10,6 +10,7 @@ beforeEach(async () => {
 afterEach(() => edge.stop())
 
 const session = `${basePath}/session`
+const soon = { timeout: 5000 }
 const logIn = (user: string, word = password) =>
   edge.call('POST', session, { body: { user, password: word } })
 const who = (cookie: string) => edge.call('GET', session, { headers: { cookie } })
@@ -48,9 +49,9 @@ describe('a session', () => {
   })
 
   test('ends at its time', async () => {
-    edge.state.sessions.set('short', { name: 'viewer', expires: new Date(Date.now() + 300) })
+    edge.state.sessions.set('short', { name: 'viewer', expires: new Date(Date.now() + 1000) })
     expect((await who('keepwatch=short')).status).toBe(200)
-    await expect.poll(async () => (await who('keepwatch=short')).status).toBe(401)
+    await expect.poll(async () => (await who('keepwatch=short')).status, soon).toBe(401)
   })
 
   test('is not begun with a wrong password, and nobody learns which part was wrong', async () => {
@@ -176,7 +177,7 @@ describe('a token', () => {
   })
 
   test('comes before a cookie, and ends at its time', async () => {
-    const expires = new Date(Date.now() + 400).toISOString()
+    const expires = new Date(Date.now() + 1000).toISOString()
     const { secret } = (await make({ name: 'short', role: 'viewer', expires })).json
     const headers = {
       authorization: `bearer ${secret}`,
@@ -184,6 +185,6 @@ describe('a token', () => {
     }
     const ask = () => send(edge.url, 'GET', session, { headers })
     expect((await ask()).json).toMatchObject({ user: 'token short' })
-    await expect.poll(async () => (await ask()).status).toBe(401)
+    await expect.poll(async () => (await ask()).status, soon).toBe(401)
   })
 })
