@@ -8,9 +8,8 @@ import { systemClock } from '../lib/clock.ts'
 import { type Component, createSequence } from '../lib/component.ts'
 import { createLog, type Log } from '../lib/log.ts'
 import { createMetrics, type Metrics } from '../lib/metrics.ts'
-import { unusableSetting } from '../lib/settings.ts'
-import { type Identity, readIdentity } from '../lib/tls.ts'
 import { version } from '../lib/version.ts'
+import { identityIn, opening } from './named-files.ts'
 
 const maxObservers = 64
 
@@ -46,13 +45,20 @@ export function createCollectorProgram(
       metrics,
       clock: systemClock,
       version,
-      identity: identityIn(at(identity), settings.name, file),
+      identity: identityIn(at(identity), settings.name, { file, key: 'identity' }),
     },
     { ...config, spool: at(settings.spool) },
   )
   const sequence = createSequence([
     collector,
-    ...(observe ? [createObserver({ metrics, collector, log }, { ...observe, file })] : []),
+    ...(observe
+      ? [
+          opening(createObserver({ metrics, collector, log }, observe), {
+            file,
+            key: 'observe.port',
+          }),
+        ]
+      : []),
   ])
   return {
     start: sequence.start,
@@ -63,19 +69,10 @@ export function createCollectorProgram(
   }
 }
 
-function identityIn(folder: string, name: string, file: string): Identity {
-  try {
-    return readIdentity(folder, name)
-  } catch (error) {
-    const needed = `the folder must hold ${name}.key, ${name}.crt and ca.crt`
-    throw unusableSetting(file, 'identity', `${(error as Error).message}; ${needed}`)
-  }
-}
-
 /** Answers whoever watches this process; what goes wrong here must not end it. */
 function createObserver(
   deps: { metrics: Metrics; collector: Collector; log: Log },
-  config: { host: string; port: number; file: string },
+  config: { host: string; port: number },
 ): Component {
   const { metrics, collector, log } = deps
   const server = createServer(async (request, response) => {
@@ -96,9 +93,7 @@ function createObserver(
   return {
     async start() {
       await new Promise<void>((resolve, reject) => {
-        server.once('error', error =>
-          reject(unusableSetting(config.file, 'observe', `cannot listen: ${error.message}`)),
-        )
+        server.once('error', reject)
         server.listen(config.port, config.host, resolve)
       })
       server.removeAllListeners('error')

@@ -9,7 +9,7 @@ import { connect as connectTcp, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { connect as connectTls } from 'node:tls'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
-import { parse } from 'yaml'
+import { parse, stringify } from 'yaml'
 import { bootBefore, createSflow } from '../../src/apps/simulation/flow-export.ts'
 import { authenticationTrapV1, linkTrap } from '../../src/apps/simulation/notifications.ts'
 import { type Authority, openAuthority, readIdentity, writeIdentity } from '../../src/lib/tls.ts'
@@ -27,6 +27,7 @@ import {
   type Source,
   saidNumber,
 } from './numbered.ts'
+import { keepwatch } from './program.ts'
 import { openStored } from './stored-numbers.ts'
 
 vi.setConfig({ testTimeout: 120_000 })
@@ -417,6 +418,24 @@ test('the console’s port answers what is no request of its own with an error, 
   expect(await deployment.pidOf(active.name)).toBe(pid)
   expect((await deployment.untilActive()).term).toBe(active.term)
   expect(lines() - before).toBeLessThan(100)
+})
+
+test('a server whose ports are taken names the setting, and ends', async () => {
+  const file = join(deployment.dataDir, 'server-c.yaml')
+  const settings = parse(readFileSync(join(deployment.dataDir, 'server-a.yaml'), 'utf8'))
+  const identity = await authority.issue({ role: 'server', name: 'server-c', hosts: [] })
+  writeIdentity(pki, 'server-c', identity)
+  const { console: taken, link } = settings
+  for (const [key, change] of [
+    ['console.port', { console: taken, link: { ...link, port: 0 } }],
+    ['link.port', { console: { ...taken, port: 0 }, link }],
+  ] as const) {
+    const other = { ...settings, name: 'server-c', dataDir: 'server-c', ...change }
+    writeFileSync(file, stringify(other))
+    const { code, said } = await keepwatch(['server', '--settings', file])
+    expect(said).toMatch(new RegExp(`server-c.yaml:\\d+: ${key}: cannot be opened: .*EADDRINUSE`))
+    expect(code).toBe(1)
+  }
 })
 
 test('damaged templates are put aside, and the exporters’ next ones are learned', async () => {

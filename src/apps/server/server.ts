@@ -1,6 +1,6 @@
 /** One server of a pair: everything is constructed here, started in order, stopped in reverse. */
 import { randomUUID } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, rmSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createHttp } from '../../api/http.ts'
@@ -19,9 +19,8 @@ import { systemClock } from '../../lib/clock.ts'
 import { type Component, createSequence } from '../../lib/component.ts'
 import { createLog } from '../../lib/log.ts'
 import { createMetrics } from '../../lib/metrics.ts'
-import { SettingsError } from '../../lib/settings.ts'
+import { unusableSetting } from '../../lib/settings.ts'
 import { createTally } from '../../lib/tally.ts'
-import { readIdentity } from '../../lib/tls.ts'
 import { version } from '../../lib/version.ts'
 import { createEmbeddedEngine } from '../../store/clickhouse/engine.ts'
 import { createTelemetryStore } from '../../store/clickhouse/telemetry-store.ts'
@@ -40,6 +39,7 @@ import { createSessions as createLogIns } from '../../store/postgres/sessions.ts
 import { createTokens } from '../../store/postgres/tokens.ts'
 import { createUsers } from '../../store/postgres/users.ts'
 import { createVersions } from '../../store/postgres/versions.ts'
+import { consoleTls, identityIn, opening, textIn } from '../named-files.ts'
 import { createActiveWork } from './active-work.ts'
 import { conditionsNow } from './conditions.ts'
 import { createDirectory } from './directory.ts'
@@ -61,8 +61,10 @@ const loopback = /^(127\.|::1$|localhost$)/
 export function createServer(settings: ServerSettings, file: string): KeepwatchServer {
   const at = (path: string) => resolve(dirname(file), path)
   if (!settings.console.tls && !loopback.test(settings.console.host)) {
-    throw new SettingsError(
-      `${file}: console: without tls it may only listen on a loopback address, not on ${settings.console.host}; name a key and a certificate under console.tls`,
+    throw unusableSetting(
+      file,
+      'console.host',
+      `without tls it must be a loopback address, not ${settings.console.host}; or name a key and a certificate under console.tls`,
     )
   }
   const { name } = settings
@@ -76,8 +78,14 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
     help: 'Background work of the server that failed, by reason',
   })
   const dataDir = at(settings.dataDir)
+  const identity = identityIn(at(settings.link.identity), name, { file, key: 'link.identity' })
+  const key = Buffer.from(textIn(at(settings.keyFile), { file, key: 'keyFile' }), 'base64')
+  if (key.length !== 32) {
+    throw unusableSetting(file, 'keyFile', 'the file must hold 32 bytes in base64')
+  }
+  const { tls: named } = settings.console
+  const tls = named && consoleTls({ key: at(named.key), cert: at(named.cert) }, file)
   mkdirSync(dataDir, { recursive: true, mode: 0o700 })
-  const identity = readIdentity(at(settings.link.identity), name)
   const first = settings.first && {
     passwordFile: at(settings.first.passwordFile),
     tokenFile: at(settings.first.tokenFile),
@@ -109,10 +117,7 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
   const jobs = createJobs({ database })
   const servers = createServers({ database })
   const roleChanges = createRoleChanges({ database })
-  const credentials = createCredentials(
-    { database },
-    { key: Buffer.from(readFileSync(at(settings.keyFile), 'utf8'), 'base64') },
-  )
+  const credentials = createCredentials({ database }, { key })
 
   const directory = createDirectory(
     {
@@ -256,14 +261,7 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
       port: settings.console.port,
       version,
       consoleDir: consoleFolder(),
-      ...(settings.console.tls
-        ? {
-            tls: {
-              key: readFileSync(at(settings.console.tls.key), 'utf8'),
-              cert: readFileSync(at(settings.console.tls.cert), 'utf8'),
-            },
-          }
-        : {}),
+      ...(tls ? { tls } : {}),
     },
   )
 
@@ -309,8 +307,8 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
     database,
     engine,
     telemetry,
-    receiver,
-    http,
+    opening(receiver, { file, key: 'link.port' }),
+    opening(http, { file, key: 'console.port' }),
     registration,
     directory,
     node,
