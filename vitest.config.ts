@@ -1,25 +1,35 @@
 import { defineConfig } from 'vitest/config'
 
+/** Suites that start processes and measure what they do: one file at a time, one suite after another. */
+const withProcesses = [
+  // Engines and databases.
+  { name: 'store', include: ['src/store/**/*.test.ts'], maxWorkers: 2 },
+  // Servers that are killed and frozen, on a real database.
+  { name: 'failover', include: ['test/failover/**/*.test.ts'] },
+  // Collectors and receivers: killed, cut off, their disk filled.
+  { name: 'collect', include: ['test/collect/**/*.test.ts'] },
+  // The API on a real database, and in a real browser.
+  { name: 'api', include: ['test/api/**/*.test.ts'] },
+  // Whole deployments.
+  { name: 'e2e', include: ['test/e2e/**/*.test.ts'] },
+]
+
 export default defineConfig({
   test: {
+    globalSetup: ['test/leaks.ts'],
     projects: [
       {
         test: {
           name: 'unit',
-          include: ['src/**/*.test.ts', 'test/architecture.test.ts'],
+          include: ['src/**/*.test.ts', 'test/*.test.ts'],
           exclude: ['src/store/**'],
         },
       },
-      // These start engines and databases: few at a time.
-      { test: { name: 'store', include: ['src/store/**/*.test.ts'], maxWorkers: 2 } },
-      // Processes that are killed and frozen, measured in seconds: one file at a time.
-      { test: { name: 'failover', include: ['test/failover/**/*.test.ts'], maxWorkers: 1 } },
-      // Collectors and receivers as processes: killed, cut off, their disk filled.
-      { test: { name: 'collect', include: ['test/collect/**/*.test.ts'], maxWorkers: 1 } },
-      // Whole deployments: one at a time.
-      { test: { name: 'e2e', include: ['test/e2e/**/*.test.ts'], maxWorkers: 1 } },
-      { test: { name: 'captures', include: ['test/captures/**/*.test.ts'] } },
       { test: { name: 'web', include: ['web/src/**/*.test.ts'], environment: 'node' } },
+      { test: { name: 'captures', include: ['test/captures/**/*.test.ts'] } },
+      ...withProcesses.map((project, index) => ({
+        test: { maxWorkers: 1, ...project, sequence: { groupOrder: index + 1 } },
+      })),
     ],
   },
 })

@@ -102,7 +102,7 @@ test('the engine dies with a parent that is killed, and its successor waits for 
   const engine = engineIn(dataDir)
   await engine.start()
   // The lock goes before the process's number does.
-  await expect.poll(() => alive(pid)).toBe(false)
+  await expect.poll(() => alive(pid), { timeout: 20_000 }).toBe(false)
   expect(readdirSync(join(dataDir, 'incoming'))).toEqual([])
 })
 
