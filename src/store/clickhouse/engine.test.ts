@@ -73,7 +73,7 @@ test('nothing runs before start or after stop, and the data stay', async () => {
 test('a stop amid a start leaves nothing behind', async () => {
   const engine = engineIn(folder())
   const starting = engine.start().catch(error => error)
-  await expect.poll(() => engine.pid).toBeDefined()
+  await expect.poll(() => engine.pid, { timeout: 20_000 }).toBeDefined()
   const pid = engine.pid!
   await engine.stop()
   await starting
@@ -85,7 +85,7 @@ test('an engine that is killed comes back by itself, and who waits is told', asy
   await engine.start()
   const before = engine.pid!
   process.kill(before, 'SIGKILL')
-  await expect.poll(() => engine.pid !== before).toBe(true)
+  await expect.poll(() => engine.pid !== before, { timeout: 20_000 }).toBe(true)
   expect(await engine.available(20_000)).toBe(true)
   expect((await ask(engine, 'SELECT 1')).text).toBe('1')
   expect(await engine.metrics.metrics()).toContain('keepwatch_engine_crashes_total 1')
