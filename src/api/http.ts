@@ -18,7 +18,7 @@ import { given, parse } from './input.ts'
 import { openApi } from './openapi.ts'
 import { type StreamTimes, sendEvents, streamTimes } from './stream.ts'
 
-export const sessionCookie = 'keepwatch'
+const sessionCookie = 'keepwatch'
 
 /** What the HTTP edge needs to know of this server's place in the pair. */
 export interface PairView {

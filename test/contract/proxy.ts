@@ -7,6 +7,8 @@ export interface Proxy {
   /** Cuts all connections, and refuses new ones until `mend`. */
   cut(): void
   mend(): void
+  /** Passes nothing on any more, and says nothing of it, until `mend`. */
+  freeze(): void
   /** Cuts a connection when the server answers the first data that contains this. */
   cutAtAnswerTo(text: string): void
   stop(): Promise<void>
@@ -15,6 +17,7 @@ export interface Proxy {
 export async function startProxy(target: { host: string; port: number }): Promise<Proxy> {
   const sockets = new Set<Socket>()
   let refused = false
+  let frozen = false
   let trap: string | undefined
   const server = createServer(client => {
     if (refused) {
@@ -29,6 +32,7 @@ export async function startProxy(target: { host: string; port: number }): Promis
     }
     for (const socket of [client, upstream]) {
       sockets.add(socket)
+      if (frozen) socket.pause()
       socket.on('error', end)
       socket.on('close', () => {
         sockets.delete(socket)
@@ -55,8 +59,14 @@ export async function startProxy(target: { host: string; port: number }): Promis
       refused = true
       for (const socket of sockets) socket.destroy()
     },
+    freeze() {
+      frozen = true
+      for (const socket of sockets) socket.pause()
+    },
     mend() {
       refused = false
+      frozen = false
+      for (const socket of sockets) socket.resume()
     },
     cutAtAnswerTo(text) {
       trap = text

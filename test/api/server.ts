@@ -1,0 +1,164 @@
+/** The API of one server on a real database: all but the engine and the failover is what runs. */
+import { randomBytes } from 'node:crypto'
+import { Registry } from 'prom-client'
+import { createHttp, type HttpServer } from '../../src/api/http.ts'
+import { rememberLogIns } from '../../src/api/remembered.ts'
+import { createAuthenticate } from '../../src/api/routes/session.ts'
+import { createDirectory } from '../../src/apps/server/directory.ts'
+import { createHandlers } from '../../src/apps/server/handlers.ts'
+import { createPairView } from '../../src/apps/server/pair-view.ts'
+import { createWrite } from '../../src/apps/server/write.ts'
+import { drivers } from '../../src/devices/drivers/index.ts'
+import type { NodeStatus } from '../../src/failover/node.ts'
+import { systemClock } from '../../src/lib/clock.ts'
+import { type Component, createSequence } from '../../src/lib/component.ts'
+import { createLog } from '../../src/lib/log.ts'
+import { createTally } from '../../src/lib/tally.ts'
+import type { TelemetryStore } from '../../src/store/clickhouse/telemetry-store.ts'
+import { createAlarms } from '../../src/store/postgres/alarms.ts'
+import { createAudit } from '../../src/store/postgres/audit.ts'
+import { createCredentials } from '../../src/store/postgres/credentials.ts'
+import { createDatabase, type Database } from '../../src/store/postgres/database.ts'
+import { createDevices } from '../../src/store/postgres/devices.ts'
+import { createJobStore } from '../../src/store/postgres/job-store.ts'
+import { createJobs } from '../../src/store/postgres/jobs.ts'
+import { readLeadership } from '../../src/store/postgres/leadership.ts'
+import { createRoleChanges } from '../../src/store/postgres/role-changes.ts'
+import { createServers } from '../../src/store/postgres/servers.ts'
+import { createSessions } from '../../src/store/postgres/sessions.ts'
+import { createTokens } from '../../src/store/postgres/tokens.ts'
+import { createUsers } from '../../src/store/postgres/users.ts'
+import { createVersions } from '../../src/store/postgres/versions.ts'
+
+export interface ApiServer extends Component {
+  readonly url: string
+  readonly database: Database
+  /** Everything that was logged, as text. */
+  readonly log: () => string
+  /** What the server believes: its role, and the term under which it would write. */
+  believes: { role: 'active' | 'standby'; term: number }
+}
+
+const incarnation = '8c1f1b0e-0000-4000-8000-000000000000'
+
+export function createApiServer(config: { url: string; name?: string }): ApiServer {
+  const { name = 'one' } = config
+  const lines: string[] = []
+  const log = createLog({ level: 'info', part: name }, { write: line => lines.push(line) })
+  const clock = systemClock
+  const metrics = new Registry()
+  const base = { log, metrics, clock }
+  const believes: ApiServer['believes'] = { role: 'active', term: 1 }
+  const database = createDatabase(base, {
+    url: config.url,
+    applicationName: `keepwatch/${name}/${incarnation}`,
+    poolSize: 4,
+  })
+  const users = createUsers({ database })
+  const tokens = createTokens({ database })
+  const audit = createAudit({ database })
+  const devices = createDevices({ database })
+  const versions = createVersions({ database })
+  const servers = createServers({ database })
+  const jobStore = createJobStore({ database, versions })
+  const directory = createDirectory(
+    {
+      clock,
+      tally: createTally<'directory'>(base, { name: 'test_problems', help: 'Trouble' }),
+      listServers: () => servers.list(),
+      seen: () => servers.seen(name, incarnation),
+      readLeader: () => readLeadership(database),
+      listDevices: () => devices.list(),
+      health: () => database.health(),
+    },
+    { self: name },
+  )
+  const status = (): NodeStatus => ({
+    server: name,
+    incarnation,
+    role: believes.role,
+    state: believes.role,
+    term: believes.term,
+    active: believes.role === 'active' ? name : 'two',
+    since: new Date(0),
+    sentence: 'as the test says',
+    fault: undefined,
+    database: 'there',
+    peer: undefined,
+    heartbeat: { counter: 1, ageMs: 5, recentMs: [5] },
+  })
+  const pair = createPairView(
+    { status, directory, engineReady: () => true },
+    {
+      name,
+      ownConsole: () => `http://127.0.0.1:${http.port}`,
+      timings: { heartbeatMs: 1000, leaseMs: 10_000, timeoutMs: 60_000 },
+    },
+  )
+  const logIns = rememberLogIns({ users, sessions: createSessions({ database }), tokens }, clock)
+  const http: HttpServer = createHttp(
+    {
+      ...base,
+      pair,
+      authenticate: createAuthenticate(logIns),
+      unhealthy: () => [],
+      handlers: createHandlers({
+        clock,
+        pair,
+        logIns,
+        alarms: createAlarms({ database }),
+        audit,
+        devices,
+        versions,
+        jobs: createJobs({ database }),
+        credentials: createCredentials({ database }, { key: randomBytes(32) }),
+        roleChanges: createRoleChanges({ database }),
+        drivers,
+        directory,
+        telemetry: {
+          query: async () => ({ rows: [], statistics: { rowsRead: 0, elapsedMs: 0 } }),
+        } as unknown as TelemetryStore,
+        feed: { subscribe: () => () => {} },
+        write: createWrite({
+          database,
+          audit,
+          term: () => (believes.role === 'active' ? believes.term : undefined),
+        }),
+        collectors: () => [],
+        requestBackup: (deviceId, by) =>
+          jobStore.enqueue(believes.term, {
+            deviceId,
+            cause: 'request',
+            causeKey: `request:${deviceId}`,
+            requestedBy: by,
+            notBefore: new Date(),
+          }),
+        switchover: () => ({ accepted: true, sentence: 'handing over' }),
+        onPasswordChosen: () => {},
+      }),
+    },
+    { host: '127.0.0.1', port: 0, version: '1.2.3' },
+  )
+  const registration: Component = {
+    start: () =>
+      servers.register({
+        name,
+        installed: 'primary',
+        incarnation,
+        version: '1.2.3',
+        consoleUrl: `http://127.0.0.1:${http.port}`,
+        linkHost: '127.0.0.1',
+        linkPort: 1,
+      }),
+    stop: async () => {},
+  }
+  return {
+    ...createSequence([database, http, registration, directory]),
+    database,
+    believes,
+    log: () => lines.join(''),
+    get url() {
+      return `http://127.0.0.1:${http.port}`
+    },
+  }
+}
