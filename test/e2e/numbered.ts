@@ -46,7 +46,7 @@ export function numberedFlow(number: number, now: number): SimulatedFlow {
     protocol: 6,
     tcpFlags: 0x1b,
     tos: 0,
-    inIf: number,
+    inIf: number % 65_536,
     outIf: 2,
     bytes: 1500 * number,
     packets: number,
