@@ -66,6 +66,7 @@ describe('a flow datagram', () => {
     const [health] = decoder.exporters()
     expect(health).toMatchObject({ version: 105, domain: 7, datagrams: 2, records: 2, lost: 2 })
     expect(health?.exporter.slice(12)).toEqual(Uint8Array.from([192, 0, 2, 9]))
+    expect(health?.sampling).toEqual({ rate: 512, rule: 'record' })
   })
 })
 

@@ -18,6 +18,7 @@ import * as netflowV9 from './netflow-v9.ts'
 import { read16, read32 } from './octets.ts'
 import type { FlowProblem } from './problems.ts'
 import { createRecordWriter } from './record.ts'
+import { apply } from './sampling.ts'
 import { createSetDecoder, type SetBounds } from './sets.ts'
 import { decodeSflow } from './sflow.ts'
 import { exportTemplates, importTemplates, type TemplatesSnapshot } from './snapshot.ts'
@@ -89,10 +90,12 @@ export function createFlowDecoder(
   const sets = createSetDecoder({ writer, templates, report }, bounds)
   const v5 = netflowV5.createNetflowV5Decoder(deps.batch, report)
   let committed = 0
+  let sampling = 0
   const countedBatch: Batch<typeof flowTable> = Object.create(deps.batch, {
     commit: {
       value: () => {
         committed++
+        sampling = deps.batch.cells.sampling.values[deps.batch.rows]!
         deps.batch.commit()
       },
     },
@@ -166,6 +169,7 @@ export function createFlowDecoder(
     committed = 0
     decodeSflow(bytes, received, countedBatch, problem => report(domain, problem))
     domain.records += committed
+    if (committed > 0) apply(domain.applied, sampling, 'record')
     if (agent !== undefined) {
       registry.sequence(domain, port).see(read32(bytes, subAgentAt + 4), 1)
     }

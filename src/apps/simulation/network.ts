@@ -44,7 +44,7 @@ const dayMs = 86_400_000
 const pairsPerSecond = 12
 /** The past is sent in slices of five minutes, each with so many pairs of flows at full activity. */
 const sliceMs = 300_000
-const pairsPerSlice = 160
+const pairsPerSlice = 320
 /** Many of the largest at the same moment would be a spike that nobody's day has. */
 const largestOfMany = 800_000
 const firstChangeMs = 20_000

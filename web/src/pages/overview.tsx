@@ -35,12 +35,7 @@ export function OverviewPage() {
           heads={['Source', 'Destination']}
           range={lastHour}
         />
-        <TopPanel
-          title="Top applications"
-          by="port"
-          heads={['Destination port']}
-          range={lastHour}
-        />
+        <TopPanel title="Top applications" by="port" heads={['Service port']} range={lastHour} />
         <ChangesPanel />
         <AlarmsPanel />
       </div>
