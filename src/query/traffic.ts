@@ -123,7 +123,12 @@ function dimensionColumn(name: string): Dimensional {
 }
 
 function conditionsOf(range: Range, where: readonly string[]): Sql {
-  const parts = ['time >= {from:DateTime}', 'time < {to:DateTime}', 'traffic = 1']
+  const parts = [
+    // As a DateTime the engine would not take a number of few digits.
+    'time >= toDateTime({from:UInt32})',
+    'time < toDateTime({to:UInt32})',
+    'traffic = 1',
+  ]
   const params: Record<string, unknown> = {
     from: Math.floor(range.from / 1000),
     to: Math.ceil(range.to / 1000),
@@ -141,7 +146,7 @@ function conditionsOf(range: Range, where: readonly string[]): Sql {
     } else {
       parts.push(`${column.name} = {where${index}:UInt64}`)
       if (!/^\d{1,10}$/.test(value)) throw new QuestionError(`"${value}" is not a number`)
-      params[`where${index}`] = value
+      params[`where${index}`] = `${Number(value)}`
     }
   }
   return { text: parts.join(' AND '), params }
