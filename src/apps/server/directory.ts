@@ -3,6 +3,7 @@ import type { DeviceNames } from '../../api/routes/logs.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { Component } from '../../lib/component.ts'
 import type { Tally } from '../../lib/tally.ts'
+import { formatAddress, parseAddress } from '../../telemetry/address.ts'
 
 export interface KnownServer {
   name: string
@@ -67,7 +68,7 @@ export function createDirectory(
       ])
       servers = found
       leader = led
-      names = new Map(devices.map(device => [device.address, device.name]))
+      names = new Map(devices.map(({ address, name }) => [canonical(address), name]))
     } catch (error) {
       deps.tally.count('directory', () => ({ error: (error as Error).message }))
     }
@@ -95,4 +96,10 @@ export function createDirectory(
     origins: () => servers.flatMap(({ consoleUrl }) => URL.parse(consoleUrl)?.origin ?? []),
     nameOf: address => names.get(address) ?? null,
   }
+}
+
+/** An address as telemetry writes it; a host name as it is. */
+function canonical(address: string): string {
+  const bytes = parseAddress(address)
+  return bytes ? formatAddress(bytes) : address
 }

@@ -4,14 +4,13 @@ import { type DeviceStores, deviceRoutes } from '../../api/routes/devices.ts'
 import { logRoutes, type SyslogFeed } from '../../api/routes/logs.ts'
 import { pairRoutes } from '../../api/routes/pair.ts'
 import { type SessionStores, sessionRoutes } from '../../api/routes/session.ts'
-import { type Ask, trafficRoutes } from '../../api/routes/traffic.ts'
+import { trafficRoutes } from '../../api/routes/traffic.ts'
 import { watchRoutes } from '../../api/routes/watch.ts'
 import type { Write } from '../../api/write.ts'
 import type { CollectorState } from '../../collect/receive.ts'
 import type { Driver } from '../../devices/drivers/driver.ts'
 import { nextRun } from '../../devices/schedule.ts'
 import type { Clock } from '../../lib/clock.ts'
-import { EngineUnavailable, QueryFailed } from '../../store/clickhouse/errors.ts'
 import type { TelemetryStore } from '../../store/clickhouse/telemetry-store.ts'
 import type { Alarms } from '../../store/postgres/alarms.ts'
 import type { Audit } from '../../store/postgres/audit.ts'
@@ -21,6 +20,7 @@ import type { Devices } from '../../store/postgres/devices.ts'
 import type { Jobs } from '../../store/postgres/jobs.ts'
 import type { RoleChanges } from '../../store/postgres/role-changes.ts'
 import type { Versions } from '../../store/postgres/versions.ts'
+import { askOf } from './ask.ts'
 import { collectorAwayMs } from './conditions.ts'
 import type { Directory } from './directory.ts'
 import type { createPairView } from './pair-view.ts'
@@ -88,32 +88,6 @@ export function createHandlers(deps: {
           online: now() - seenAt <= collectorAwayMs,
         })),
     }),
-  }
-}
-
-/** ClickHouse's names for the limits of a question. */
-const tooLong = new Set(['TIMEOUT_EXCEEDED', 'TOO_SLOW'])
-const tooLarge = new Set(['MEMORY_LIMIT_EXCEEDED', 'TOO_MANY_BYTES', 'TOO_MANY_ROWS_OR_BYTES'])
-
-/** Questions to the engine, its errors as answers of the API. */
-function askOf(telemetry: TelemetryStore): Ask {
-  return async <Row>(
-    sql: { text: string; params: Record<string, unknown> },
-    signal: AbortSignal,
-  ) => {
-    try {
-      const { rows, statistics } = await telemetry.query<Row>(sql.text, sql.params, { signal })
-      return { rows, rowsRead: statistics.rowsRead, elapsedMs: statistics.elapsedMs }
-    } catch (error) {
-      if (error instanceof EngineUnavailable) throw new ApiError('unavailable', error.message)
-      if (error instanceof QueryFailed && tooLong.has(error.reason)) {
-        throw new ApiError('timeout', 'the question took too long; ask for a shorter time')
-      }
-      if (error instanceof QueryFailed && tooLarge.has(error.reason)) {
-        throw new ApiError('unavailable', 'the question needs too much; ask for a shorter time')
-      }
-      throw error
-    }
   }
 }
 
