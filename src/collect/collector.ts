@@ -61,7 +61,7 @@ const stopMs = { seal: 10_000, deliver: 3000 }
 /** Exporters in the state that is reported; those heard last. */
 const maxExporters = 1000
 
-type ListenProblem = 'decoder-failed' | 'connection-refused'
+type ListenProblem = 'decoder-failed' | 'connection-refused' | 'connection-displaced'
 
 interface Lane {
   batch: Batch
@@ -181,7 +181,11 @@ export function createCollector(
     listen.syslog_tcp === false
       ? undefined
       : createTcpListener(
-          { log, onRefused: () => tallies.listen.count('connection-refused') },
+          {
+            log,
+            onRefused: () => tallies.listen.count('connection-refused'),
+            onDisplaced: () => tallies.listen.count('connection-displaced'),
+          },
           {
             name: 'syslog_tcp',
             address: listen.address,

@@ -1,4 +1,5 @@
 import { createSocket } from 'node:dgram'
+import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { connect } from 'node:net'
 import { afterEach, describe, expect, test, vi } from 'vitest'
@@ -120,7 +121,7 @@ describe('a TCP listener', () => {
     let received = 0
     const listener = await started(
       createTcpListener(
-        { log, onRefused: () => {} },
+        { log, onRefused: () => {}, onDisplaced: () => {} },
         { name: 'syslog_tcp', address: '127.0.0.1', port: 0, maxConnections: 2, idleMs: 10_000 },
         () => ({
           push(bytes) {
@@ -148,13 +149,54 @@ describe('a TCP listener', () => {
     let refused = 0
     const listener = await started(
       createTcpListener(
-        { log, onRefused: () => refused++ },
+        { log, onRefused: () => refused++, onDisplaced: () => {} },
         { name: 'syslog_tcp', address: '127.0.0.1', port: 0, maxConnections: 1, idleMs: 10_000 },
         () => ({ push: () => 0, end: () => {} }),
       ),
     )
     const clients = [0, 1].map(() => connect(listener.port, '127.0.0.1').on('error', () => {}))
     await vi.waitFor(() => expect(refused).toBe(1))
+    for (const client of clients) client.destroy()
+  })
+
+  test('takes a place from the sender with the most for one who has none, the longest silent', async () => {
+    let refused = 0
+    let displaced = 0
+    const heard: string[] = []
+    const listener = await started(
+      createTcpListener(
+        { log, onRefused: () => refused++, onDisplaced: () => displaced++ },
+        { name: 'syslog_tcp', address: '127.0.0.1', port: 0, maxConnections: 3, idleMs: 10_000 },
+        () => ({
+          push(bytes) {
+            heard.push(Buffer.from(bytes).toString())
+            return 1
+          },
+          end: () => {},
+        }),
+      ),
+    )
+    const closed: string[] = []
+    const open = async (name: string, localAddress: string) => {
+      const client = connect({ host: '127.0.0.1', port: listener.port, localAddress })
+      client.on('error', () => {}).on('close', () => closed.push(name))
+      await once(client.resume(), 'connect')
+      return client
+    }
+    const clients = [
+      await open('first', '127.0.0.2'),
+      await open('second', '127.0.0.2'),
+      await open('third', '127.0.0.2'),
+    ]
+    clients[0]!.write('still here')
+    await vi.waitFor(() => expect(heard).toEqual(['still here']))
+    clients.push(await open('other', '127.0.0.3'))
+    await vi.waitFor(() => expect(closed).toEqual(['second']))
+    clients.push(await open('fourth', '127.0.0.2'))
+    await vi.waitFor(() => expect(closed).toEqual(['second', 'fourth']))
+    clients[3]!.write('and here')
+    await vi.waitFor(() => expect(heard).toEqual(['still here', 'and here']))
+    expect({ refused, displaced }).toEqual({ refused: 1, displaced: 1 })
     for (const client of clients) client.destroy()
   })
 })

@@ -142,15 +142,17 @@ export interface StreamReader {
 }
 
 /**
- * @param config.maxConnections beyond it, new connections are closed at once
+ * @param config.maxConnections beyond it, the sender with the most connections loses its longest
+ *   silent one to a newcomer who has fewer; other newcomers are closed at once
  * @param config.idleMs a connection that says nothing for this long is closed
  */
 export function createTcpListener(
-  deps: { log: Log; onRefused: () => void },
+  deps: { log: Log; onRefused: () => void; onDisplaced: () => void },
   config: ListenerConfig & { maxConnections: number; idleMs: number },
   onConnection: (sender: string) => StreamReader,
 ): TcpListener {
-  const open = new Set<TcpSocket>()
+  /** With the sender; the longest silent first. */
+  const open = new Map<TcpSocket, string>()
   let server: Server | undefined
   let paused = false
   let messages = 0
@@ -158,20 +160,44 @@ export function createTcpListener(
   let bound = { address: config.address, port: config.port }
 
   function accept(socket: TcpSocket) {
-    open.add(socket)
-    const reader = onConnection(socket.remoteAddress ?? '::')
+    socket.on('error', () => socket.destroy())
+    const sender = socket.remoteAddress ?? '::'
+    if (open.size >= config.maxConnections && !makeRoom(sender)) {
+      deps.onRefused()
+      socket.destroy()
+      return
+    }
+    open.set(socket, sender)
+    const reader = onConnection(sender)
     socket.setKeepAlive(true, 60_000)
     socket.setTimeout(config.idleMs, () => socket.destroy())
     socket.on('data', chunk => {
+      open.delete(socket)
+      open.set(socket, sender)
       bytes += chunk.length
       messages += reader.push(chunk)
     })
-    socket.on('error', () => socket.destroy())
     socket.on('close', () => {
       open.delete(socket)
       reader.end()
     })
     if (paused) socket.pause()
+  }
+
+  /** One host must not keep all others out. */
+  function makeRoom(newcomer: string): boolean {
+    const held = new Map<string, number>()
+    for (const sender of open.values()) held.set(sender, (held.get(sender) ?? 0) + 1)
+    const [greediest = '', most = 0] = [...held].reduce((a, b) => (b[1] > a[1] ? b : a), ['', 0])
+    if (most <= (held.get(newcomer) ?? 0) + 1) return false
+    for (const [socket, sender] of open) {
+      if (sender !== greediest) continue
+      open.delete(socket)
+      socket.destroy()
+      deps.onDisplaced()
+      return true
+    }
+    return false
   }
 
   return {
@@ -181,8 +207,6 @@ export function createTcpListener(
     },
     async start() {
       const opened = await eachFamily(config, 'TCP', host => bindTcp(host, config.port, accept))
-      opened.maxConnections = config.maxConnections
-      opened.on('drop', deps.onRefused)
       opened.on('error', error => deps.log.warn({ listener: config.name, error }, 'socket error'))
       const { address, port } = opened.address() as { address: string; port: number }
       bound = { address, port }
@@ -193,16 +217,16 @@ export function createTcpListener(
       server = undefined
       if (closing === undefined) return
       const closed = new Promise<void>(resolve => closing.close(() => resolve()))
-      for (const socket of open) socket.destroy()
+      for (const socket of open.keys()) socket.destroy()
       await closed
     },
     pause() {
       paused = true
-      for (const socket of open) socket.pause()
+      for (const socket of open.keys()) socket.pause()
     },
     resume() {
       paused = false
-      for (const socket of open) socket.resume()
+      for (const socket of open.keys()) socket.resume()
     },
     state: () => ({
       name: config.name,

@@ -258,29 +258,24 @@ function createNoise(length: number): Buffer {
   return Buffer.from(Uint8Array.from({ length }, () => random(256)))
 }
 
-test('a flood of connections is turned away at the limit, and those who were there go on', async () => {
+test('a flood of connections costs neither those who were there nor a newcomer a message', async () => {
   const flood = await Promise.all(
-    Array.from({ length: 2 * maxConnections }, (_, i) => openTcp(`127.66.2.${1 + (i % 4)}`)),
+    Array.from({ length: 4 * maxConnections }, () => openTcp('127.66.2.1')),
   )
   const { problems } = await until(
     'it is refused',
     collector.state,
-    state => state.problems['listen.connection-refused']! >= maxConnections,
+    state => (state.problems['listen.connection-refused'] ?? 0) >= 3 * maxConnections,
   )
-  expect(problems['listen.connection-refused']).toBeLessThan(2 * maxConnections)
+  expect(problems['listen.connection-refused']).toBeLessThan(4 * maxConnections)
   await numbered.round()
+  const before = received(await collector.state(), 'syslog_tcp')
+  await stream('127.66.2.2', '<13>hello from a newcomer\n', collector.ports.syslog_tcp)
+  const after = await until('it is heard', collector.state, state => {
+    return received(state, 'syslog_tcp') > before
+  })
+  expect(after.problems['listen.connection-displaced']).toBeGreaterThan(0)
   for (const socket of flood) socket.destroy()
-  // Room again: a new device is taken in.
-  const { listeners } = await collector.state()
-  const before = listeners.find(({ name }) => name === 'syslog_tcp')!.datagrams
-  await until(
-    'a new connection is taken',
-    async () => {
-      await stream('127.66.2.9', '<13>hello\n', collector.ports.syslog_tcp).catch(() => {})
-      return received(await collector.state(), 'syslog_tcp')
-    },
-    count => count > before,
-  )
 })
 
 /** Sends bytes as they are and gives what comes back until the other side closes. */
@@ -403,7 +398,8 @@ test('the console’s port answers what is no request of its own with an error, 
     ['JSON of another shape', withBody('[[[[{"a":null}]]]]'), /^HTTP\/1\.1 400/],
     ['JSON that is deep', withBody('['.repeat(200_000)), /^HTTP\/1\.1 400/],
     ['a prototype', withBody('{"__proto__":{"role":"administrator"},"name":1}'), /^HTTP\/1\.1 400/],
-    ['a body that is too large', withBody(`"${'x'.repeat(3_000_000)}"`), /^HTTP\/1\.1 4(00|13)/],
+    // Closed before all of it was read, so the answer may be cut off with the connection.
+    ['a body that is too large', withBody(`"${'x'.repeat(3_000_000)}"`), /^(HTTP\/1\.1 4(00|13)|$)/],
     ['a token that is none', request('GET /api/v1/devices HTTP/1.1', ['Authorization: Bearer \x01\xff']), /^HTTP\/1\.1 40[01]/],
     ['a stranger', request('GET /api/v1/devices HTTP/1.1'), /^HTTP\/1\.1 401/],
     ['a filter that is none', request('GET /api/v1/logs?from=x&limit=-1 HTTP/1.1', json), /^HTTP\/1\.1 400/],
