@@ -1,6 +1,8 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { startEdge } from '../../test/fixtures/http-edge.ts'
-import type { Endpoint } from './contract/endpoint.ts'
+import { type Endpoint, errorCodes } from './contract/endpoint.ts'
 import { basePath, endpoints } from './contract/index.ts'
 import { openApi } from './openapi.ts'
 
@@ -129,4 +131,13 @@ describe('the OpenAPI document', () => {
     const by = top.parameters.find(({ name }) => name === 'by')
     expect(by).toMatchObject({ required: true, description: expect.stringContaining('commas') })
   })
+})
+
+test('the page about the API names every code of an error with its status', () => {
+  const page = readFileSync(join(import.meta.dirname, '../../docs/reference/api.md'), 'utf8')
+  const named = [...page.matchAll(/^\| `([a-z-]+)` +\| (\d{3}) +\|/gm)].map(([, code, status]) => [
+    code,
+    Number(status),
+  ])
+  expect(Object.fromEntries(named)).toEqual(errorCodes)
 })
