@@ -4,13 +4,19 @@ import { readdirSync, readFileSync } from 'node:fs'
 /** USER_HZ, which Linux has fixed at 100 for all architectures of ours. */
 const ticksPerSecond = 100
 
-/** CPU seconds of a process, its threads, and its children, living or not. */
+/** CPU seconds of a process, its threads, and its children, living or not. @throws if it has ended */
 export function cpuSecondsOf(pid: number): number {
-  const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
+  let sum = 0
+  let stat: string
+  try {
+    stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
+    for (const child of childrenOf(pid)) sum += cpuSecondsOf(child)
+  } catch (cause) {
+    throw new Error(`process ${pid} ended while it was measured`, { cause })
+  }
   // The name in parentheses may hold anything; behind it, utime is the 12th.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-  const own = fields.slice(11, 15).reduce((sum, ticks) => sum + Number(ticks), 0) / ticksPerSecond
-  return childrenOf(pid).reduce((sum, child) => sum + cpuSecondsOf(child), own)
+  return fields.slice(11, 15).reduce((own, ticks) => own + Number(ticks) / ticksPerSecond, sum)
 }
 
 function childrenOf(pid: number): number[] {

@@ -47,7 +47,7 @@ export interface Receiver {
 const root = join(import.meta.dirname, '../..')
 /** What Keepwatch is granted of the 32 MB that it asks for, and nfcapd asks for. */
 const bufferBytes = Number(readFileSync('/proc/sys/net/core/rmem_max', 'latin1'))
-const startDeadlineMs = 20_000
+const answerDeadlineMs = 20_000
 
 export function startReceiver(name: ReceiverName, workshop: Workshop, dir: string) {
   mkdirSync(dir)
@@ -98,13 +98,15 @@ async function startKeepwatch(workshop: Workshop, dir: string): Promise<Receiver
   )
   const { ready } = await messageFrom<{ ready: { ports: { netflow: number } } }>(
     child,
-    startDeadlineMs,
+    answerDeadlineMs,
   )
   return {
     pid: child.pid!,
     port: ready.ports.netflow,
     async stop() {
-      const response = await fetch(`http://127.0.0.1:${observe}/healthz`)
+      const response = await fetch(`http://127.0.0.1:${observe}/healthz`, {
+        signal: AbortSignal.timeout(answerDeadlineMs),
+      })
       const { state } = (await response.json()) as { state: CollectorState }
       await end(child)
       return {
@@ -147,7 +149,7 @@ async function startNfcapd(workshop: Workshop, dir: string, compression: string)
   child.on('error', error => {
     failed = error
   })
-  const deadline = performance.now() + startDeadlineMs
+  const deadline = performance.now() + answerDeadlineMs
   while (udpSocketAt(port) === undefined) {
     if (failed !== undefined || child.exitCode !== null || performance.now() > deadline) {
       throw new Error(`nfcapd did not start: ${failed?.message ?? readFileSync(log, 'utf8')}`)
