@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process'
 import { constants } from 'node:os'
 import { join } from 'node:path'
-import { node, prepare, root } from './prepare.mjs'
+import { pinnedNode, prepare, root } from './prepare.mjs'
 import { installPrograms } from './programs.mjs'
 
 await prepare({ console: false })
@@ -15,7 +15,7 @@ if (missing.length > 0) {
 }
 // Over the channel the bench notices if this process is killed, and stops.
 const child = spawn(
-  node,
+  pinnedNode(),
   [
     '--disable-warning=ExperimentalWarning',
     join(root, 'test', 'bench', 'collector.ts'),

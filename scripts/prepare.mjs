@@ -6,12 +6,16 @@
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 export const root = dirname(dirname(fileURLToPath(import.meta.url)))
-/** The Node that everything of ours runs on, pinned by the npm package `node`. */
-export const node = join(root, 'node_modules', '.bin', 'node')
+
+/** The Node that everything of ours runs on, pinned by the npm package `node`, wherever npm put it. */
+export function pinnedNode() {
+  return join(dirname(createRequire(import.meta.url).resolve('node/package.json')), 'bin', 'node')
+}
 
 export async function prepare({ console: needsConsole = true } = {}) {
   const [major] = process.versions.node.split('.')
@@ -31,7 +35,7 @@ export async function prepare({ console: needsConsole = true } = {}) {
     join('web', 'dist', '.keepwatch-built'),
     () =>
       run(
-        node,
+        pinnedNode(),
         [join('node_modules', 'vite', 'bin', 'vite.js'), 'build', 'web', '--logLevel', 'warn'],
         'Building the console',
       ),

@@ -3,13 +3,13 @@ import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { constants } from 'node:os'
 import { join } from 'node:path'
-import { node, root } from './prepare.mjs'
+import { pinnedNode, root } from './prepare.mjs'
 
 export function runKeepwatch(args) {
   const source = join(root, 'src', 'main.ts')
   const entry = existsSync(source) ? source : join(root, 'dist', 'main.js')
   // Over the channel the program notices if this process is killed, and stops.
-  const child = spawn(node, ['--disable-warning=ExperimentalWarning', entry, ...args], {
+  const child = spawn(pinnedNode(), ['--disable-warning=ExperimentalWarning', entry, ...args], {
     stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
   })
   // A terminal sends SIGINT to the whole group: the program gets its own.

@@ -8,7 +8,6 @@ export function pairCommand(): Command {
   const command = new Command('pair')
     .description('run a whole deployment on this machine: a pair, a collector, a simulated network')
     .option('--data <folder>', 'where everything is kept', 'data')
-    .option('--host <address>', 'address of the consoles', '127.0.0.1')
     .option('--no-simulation', 'without the simulated network')
     .option('--json', 'for programs: one line of JSON on standard output when ready', false)
   for (const name of Object.keys(defaultPorts) as PortName[]) {

@@ -58,7 +58,7 @@ export const collectorSettings = z.strictObject({
     .array(
       z.strictObject({
         name: z.string().regex(/^[\w.-]{1,64}$/),
-        url: z.url({ protocol: /^https$/, error: 'must look like https://server:7443' }),
+        url: z.url({ protocol: /^https$/, error: 'must look like https://server:8450' }),
       }),
     )
     .min(1)

@@ -23,6 +23,10 @@ export function check(state: Acting, now: Moment): Step {
   const working = workingMs(timings)
   const sinceRenewal = elapsed(state.renewedAt, now)
   if (state.kind === 'active' && sinceRenewal < working) {
+    // Unwell is better than nobody: it lets go when another can take over.
+    if (state.unhealthy !== undefined && obstacleToSwitchover(state, now) === undefined) {
+      return stepDown(state, 'unhealthy', state.unhealthy, now)
+    }
     if (sinceRenewal < awayMs(timings) || state.database === 'away') return stay(state)
     return say({ ...state, database: 'away' }, withoutDatabase(state, 'no renewal succeeds'))
   }
@@ -82,9 +86,7 @@ export function meetPeer(state: Acting, event: EventOf<'peer'>, now: Moment): St
 }
 
 export function sicken(state: Acting, event: EventOf<'health'>, now: Moment): Step {
-  const noted = noteHealth(state, event)
-  if (event.fault === undefined) return check(noted, now)
-  return stepDown(noted, 'unhealthy', event.fault, now)
+  return check(noteHealth(state, event), now)
 }
 
 export function failToWork(state: Acting, event: EventOf<'workFailed'>, now: Moment): Step {

@@ -305,7 +305,8 @@ describe('an active', () => {
   })
 
   test('lets go when it is unwell, or cannot do its work, or is stopped', () => {
-    expect(active().feel({ type: 'health', fault: 'no listener' }).state.kind).toBe('steppingDown')
+    const unwell = { type: 'health', fault: 'no listener' } as const
+    expect(active().hears(peerIsReady).feel(unwell).state.kind).toBe('steppingDown')
     expect(active().feel({ type: 'workFailed', reason: 'no port' }).state.kind).toBe('steppingDown')
     const server = active()
       .feel({ type: 'stop' })
@@ -314,6 +315,17 @@ describe('an active', () => {
     expect(server.state.kind).toBe('stopped')
     expect(server.did()).toEqual(['letGo', 'release', 'record', 'end'])
   })
+})
+
+test('an unwell active goes on as long as nobody else could, and lets go when somebody can', () => {
+  for (const other of ['silent', 'nobody', { ...peerIsReady, healthy: false }] as const) {
+    const server = active().hears(other).feel({ type: 'health', fault: 'its disk is full' })
+    expect(server.state.kind).toBe('active')
+    expect(server.at(300).hears(peerIsReady).state).toMatchObject({
+      kind: 'steppingDown',
+      cause: 'unhealthy',
+    })
+  }
 })
 
 describe('while the database is away for both', () => {

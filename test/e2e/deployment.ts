@@ -15,6 +15,7 @@ const stopDeadlineMs = 60_000
 const portOptions = [
   'console',
   'standby-console',
+  'collector-metrics',
   'netflow',
   'ipfix',
   'sflow',

@@ -161,6 +161,7 @@ describe('nobody takes over', () => {
     const { a, b } = await pair()
     const { term } = a.now()!
     await lab.postgres.stop()
+    await a.said('change', { where: said => said.sentence.includes('does not answer') })
     await lab.postgres.start()
     await a.said('change', { where: said => said.sentence.includes('answers again') })
     expect(a.now()).toMatchObject({ state: 'active', term })

@@ -57,16 +57,13 @@ export async function prepareDeployment(
 }
 
 /** Writes the settings file of each part; the same parts start from the same files on their own. */
-export function writeSettings(
-  deployment: Deployment,
-  options: { host: string; databaseUrl: string },
-): void {
+export function writeSettings(deployment: Deployment, options: { databaseUrl: string }): void {
   const { ports, links } = deployment
   const server = (name: 'server-a' | 'server-b', consolePort: number) => ({
     name,
     installed: name === 'server-a' ? 'primary' : 'secondary',
     dataDir: name,
-    console: { host: options.host, port: consolePort },
+    console: { host: '127.0.0.1', port: consolePort },
     link: { host: '127.0.0.1', port: links[name], advertise: '127.0.0.1', identity: 'pki' },
     database: { url: options.databaseUrl },
     keyFile: 'deployment.key',
@@ -82,6 +79,7 @@ export function writeSettings(
       name,
       url: `https://127.0.0.1:${links[name]}`,
     })),
+    observe: { port: ports.collector_metrics },
     listen: {
       netflow: ports.netflow,
       ipfix: ports.ipfix,

@@ -11,7 +11,6 @@ import { choosePorts, freePort, type Ports } from './ports.ts'
 
 export interface PairOptions {
   data: string
-  host: string
   simulation: boolean
   ports: Partial<Ports>
 }
@@ -70,7 +69,7 @@ export function createPair(deps: { say(line: string): void }, options: PairOptio
     await running.start()
 
     async function writeFiles() {
-      writeSettings(deployment!, { host: options.host, databaseUrl: database.url })
+      writeSettings(deployment!, { databaseUrl: database.url })
       writePairFile(dataDir, {
         ports,
         pid: process.pid,
@@ -135,7 +134,7 @@ export function createPair(deps: { say(line: string): void }, options: PairOptio
   }
 
   function serversOf({ ports }: Deployment) {
-    const url = (port: number) => `http://${options.host}:${port}`
+    const url = (port: number) => `http://127.0.0.1:${port}`
     return [
       { name: 'server-a', url: url(ports.console), pid: children?.a.pid },
       { name: 'server-b', url: url(ports.standby_console), pid: children?.b.pid },
@@ -151,7 +150,7 @@ export function createPair(deps: { say(line: string): void }, options: PairOptio
     },
     summary() {
       if (!deployment || !children) throw new Error('the pair has not been started')
-      const { console: _, standby_console: __, ...ports } = deployment.ports
+      const { console: _, standby_console: __, collector_metrics: ___, ...ports } = deployment.ports
       const servers = serversOf(deployment)
       return {
         console: servers[0]!.url,

@@ -7,6 +7,7 @@ export type Transport = 'tcp' | 'udp'
 export const defaultPorts = {
   console: { port: 8440, transport: 'tcp', what: 'console of server-a' },
   standby_console: { port: 8441, transport: 'tcp', what: 'console of server-b' },
+  collector_metrics: { port: 8442, transport: 'tcp', what: 'health and metrics of the collector' },
   netflow: { port: 2055, transport: 'udp', what: 'NetFlow' },
   ipfix: { port: 4739, transport: 'udp', what: 'IPFIX' },
   sflow: { port: 6343, transport: 'udp', what: 'sFlow' },

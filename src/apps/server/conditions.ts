@@ -44,15 +44,13 @@ export function conditionsNow(input: {
         text: `The collector ${state.name} had to give up ${kind} segments before they were delivered: its spool was full.`,
       })
     }
-    const notSealed = Object.entries(state.problems).filter(([reason]) =>
-      reason.startsWith('seal.'),
-    )
-    if (notSealed.length > 0) {
+    const dropped = state.problems['seal.memory-full'] ?? 0
+    if (dropped > 0) {
       conditions.push({
         key: `rows-lost/${state.id}`,
         severity: 'critical',
         subject: state.name,
-        text: `The collector ${state.name} could not write rows to its disk in time: ${notSealed.map(([reason, count]) => `${reason.slice(5)} ${count}`).join(', ')}.`,
+        text: `The collector ${state.name} dropped ${dropped} batches: its disk was too slow, and its memory full.`,
       })
     }
     for (const { server, reachable, lastError } of state.deliveries) {

@@ -1,0 +1,20 @@
+/** `npm run build`: compiles the sources and the console into what the published package holds. */
+import { spawnSync } from 'node:child_process'
+import { cpSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { prepare, root } from './prepare.mjs'
+
+await prepare()
+const dist = join(root, 'dist')
+rmSync(dist, { recursive: true, force: true })
+const { status } = spawnSync(
+  join(root, 'node_modules', '.bin', 'tsc'),
+  ['-p', join(root, 'tsconfig.build.json')],
+  { stdio: 'inherit' },
+)
+if (status !== 0) process.exit(1)
+// Read at run time, so the compiler does not know of them.
+cpSync(join(root, 'src/store/postgres/migrations'), join(dist, 'store/postgres/migrations'), {
+  recursive: true,
+})
+process.stdout.write('compiled into dist\n')
