@@ -1,5 +1,12 @@
 import { defineConfig } from 'vitest/config'
 
+/** Beside the code like all unit tests, but with real sessions and real waits: not for every save. */
+const withWaits = [
+  'src/apps/simulation/ssh-device.test.ts',
+  'src/collect/deliver.test.ts',
+  'src/devices/session.test.ts',
+]
+
 /** Suites that start processes and measure what they do: one file at a time, one suite after another. */
 const withProcesses = [
   // Engines and databases.
@@ -22,10 +29,11 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['src/**/*.test.ts', 'test/*.test.ts'],
-          exclude: ['src/store/**'],
+          exclude: ['src/store/**', ...withWaits],
         },
       },
       { test: { name: 'web', include: ['web/src/**/*.test.ts'], environment: 'node' } },
+      { test: { name: 'waits', include: withWaits } },
       { test: { name: 'captures', include: ['test/captures/**/*.test.ts'] } },
       ...withProcesses.map((project, index) => ({
         test: { maxWorkers: 1, ...project, sequence: { groupOrder: index + 1 } },

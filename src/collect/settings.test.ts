@@ -30,7 +30,7 @@ test('what is wrong is named with its line', () => {
   expect(() => parse(`${least}listen:\n  netflow: 70000\n`)).toThrow(
     'collector.yaml:6: listen.netflow',
   )
-  expect(() => parse(least.replace('https', 'http'))).toThrow('must look like https://server:7443')
+  expect(() => parse(least.replace('https', 'http'))).toThrow('must look like https://server:8450')
   expect(() => parse(`${least}  - { name: primary, url: "https://10.0.0.2:7443" }\n`)).toThrow(
     'two servers have the same name',
   )
