@@ -67,7 +67,7 @@ describe('a collector', () => {
         /^x\.yaml:11: listen\.netfow: there is no such setting; there are .*netflow/,
       ),
       expect.stringMatching(/^x\.yaml:12: quotaBytes: must be a number, and is text/),
-      expect.stringMatching(/^x\.yaml:6: servers\.0\.url: must look like https:\/\/server:7443/),
+      expect.stringMatching(/^x\.yaml:6: servers\.0\.url: must look like https:\/\/server:8450/),
       expect.stringMatching(/^x\.yaml:8: listen\.netflow: must be a port \(0 to 65535/),
       expect.stringMatching(/^x\.yaml:9: listen\.traps: must be at most 65535/),
     ])
