@@ -1,8 +1,9 @@
-import { Button, Modal, PasswordInput, Textarea, TextInput } from '@mantine/core'
+import { Modal, PasswordInput, Textarea, TextInput } from '@mantine/core'
 import { IconTrash } from '@tabler/icons-react'
 import { useState } from 'react'
 import { reasonOf } from '../api/errors.ts'
 import { useAnswer, useChange } from '../api/hooks.ts'
+import { FormEnd } from '../parts/form-end.tsx'
 import { Answered, Empty, Loading } from '../parts/states.tsx'
 import { Ago } from '../parts/when.tsx'
 import { WriteButton, WriteIcon } from '../parts/write-button.tsx'
@@ -152,26 +153,14 @@ function NewCredential({ onDone }: { onDone: () => void }) {
         value={privateKey}
         onChange={event => setPrivateKey(event.currentTarget.value)}
       />
-      {create.error !== null && (
-        <div className="form-error" role="alert">
-          {reasonOf(create.error)}
-        </div>
-      )}
-      <div className="form-actions">
-        <Button variant="default" size="xs" onClick={onDone}>
-          Cancel
-        </Button>
-        <Button
-          type="submit"
-          size="xs"
-          loading={create.isPending}
-          aria-disabled={!ready}
-          data-disabled={!ready}
-          data-testid="credential-save"
-        >
-          Save
-        </Button>
-      </div>
+      <FormEnd
+        error={create.error}
+        busy={create.isPending}
+        ready={ready}
+        action="Save"
+        testId="credential-save"
+        onCancel={onDone}
+      />
     </form>
   )
 }

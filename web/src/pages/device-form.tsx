@@ -1,7 +1,8 @@
-import { Button, Modal, NumberInput, Select, Switch, Textarea, TextInput } from '@mantine/core'
+import { Modal, NumberInput, Select, Switch, Textarea, TextInput } from '@mantine/core'
 import { type FormEvent, useState } from 'react'
 import { reasonOf } from '../api/errors.ts'
 import { useAnswer, useChange } from '../api/hooks.ts'
+import { FormEnd } from '../parts/form-end.tsx'
 import type { Device } from './devices.tsx'
 
 /** Adds a device, or changes one. */
@@ -125,26 +126,14 @@ export function DeviceDialog({ device, onClose }: { device: Device | null; onClo
           checked={enabled}
           onChange={event => setEnabled(event.currentTarget.checked)}
         />
-        {failure !== null && (
-          <div className="form-error" role="alert">
-            {reasonOf(failure)}
-          </div>
-        )}
-        <div className="form-actions">
-          <Button variant="default" size="xs" onClick={onClose}>
-            Cancel
-          </Button>
-          <Button
-            type="submit"
-            size="xs"
-            loading={create.isPending || update.isPending}
-            data-disabled={!ready}
-            aria-disabled={!ready}
-            data-testid="device-save"
-          >
-            {device === null ? 'Add device' : 'Save'}
-          </Button>
-        </div>
+        <FormEnd
+          error={failure}
+          busy={create.isPending || update.isPending}
+          ready={ready}
+          action={device === null ? 'Add device' : 'Save'}
+          testId="device-save"
+          onCancel={onClose}
+        />
       </form>
     </Modal>
   )

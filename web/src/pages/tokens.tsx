@@ -2,10 +2,10 @@ import { Button, CopyButton, Modal, Select, TextInput } from '@mantine/core'
 import { IconCopy, IconPlus, IconTrash } from '@tabler/icons-react'
 import { useState } from 'react'
 import type { Role } from '../../../src/api/contract/endpoint.ts'
-import { reasonOf } from '../api/errors.ts'
 import { type AnswerOf, useAnswer, useChange } from '../api/hooks.ts'
 import { fromLocalInput } from '../format/time.ts'
 import { Confirm } from '../parts/confirm.tsx'
+import { FormEnd } from '../parts/form-end.tsx'
 import { Panel, Tag } from '../parts/panel.tsx'
 import { Answered, Empty } from '../parts/states.tsx'
 import { Ago, Moment } from '../parts/when.tsx'
@@ -189,26 +189,14 @@ function NewToken({ onClose }: { onClose: () => void }) {
           value={expires}
           onChange={event => setExpires(event.currentTarget.value)}
         />
-        {create.error !== null && (
-          <div className="form-error" role="alert">
-            {reasonOf(create.error)}
-          </div>
-        )}
-        <div className="form-actions">
-          <Button variant="default" size="xs" onClick={onClose}>
-            Cancel
-          </Button>
-          <Button
-            type="submit"
-            size="xs"
-            loading={create.isPending}
-            aria-disabled={!ready}
-            data-disabled={!ready}
-            data-testid="token-save"
-          >
-            Make token
-          </Button>
-        </div>
+        <FormEnd
+          error={create.error}
+          busy={create.isPending}
+          ready={ready}
+          action="Make token"
+          testId="token-save"
+          onCancel={onClose}
+        />
       </form>
     </Modal>
   )
