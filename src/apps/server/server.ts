@@ -126,7 +126,7 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
       listServers: () => servers.list(),
       seen: () => servers.seen(name, incarnation),
       readLeader: () => readLeadership(database),
-      listDevices: () => devices.list(),
+      listDevices: () => devices.all(),
       health: () => database.health(),
     },
     { self: name },

@@ -14,7 +14,7 @@ export function createDeviceSource(deps: {
 }): DeviceSource & { hostKeys: HostKeys } {
   const { database, devices, credentials } = deps
   return {
-    list: () => devices.list(),
+    list: () => devices.all(),
 
     async target(deviceId) {
       const device = await devices.find(deviceId)

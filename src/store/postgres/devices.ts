@@ -28,7 +28,10 @@ export interface DeviceListing extends Device {
 export type DeviceFields = Omit<Device, 'id' | 'hostKey' | 'created'>
 
 export interface Devices {
+  /** For people: with versions and last backup, which takes a look at each device's jobs. */
   list(): Promise<DeviceListing[]>
+  /** The devices themselves, for those who ask every few seconds. */
+  all(): Promise<Device[]>
   find(id: string): Promise<DeviceListing | null>
   /** Whether enabled or not. */
   findByAddress(address: string): Promise<Device[]>
@@ -80,6 +83,8 @@ export function createDevices(deps: { database: Queries }): Devices {
 
   return {
     list: () => listings('true', []),
+
+    all: () => database.query<Device>(`SELECT ${columns} FROM devices d ORDER BY d.name`),
 
     async find(id) {
       return (await listings('d.id = $1', [id]))[0] ?? null
