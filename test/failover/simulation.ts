@@ -4,6 +4,7 @@
  * crash, freeze and restart; machines are suspended; wall clocks jump. The real state machine decides;
  * the invariants are checked after every event.
  */
+import { createRandom } from '../../src/apps/simulation/random.ts'
 import { holdOf, initialState, writableTerm } from '../../src/failover/machine.ts'
 import type { Action, Event, Evidence, Row, State } from '../../src/failover/states.ts'
 import type { Step } from '../../src/failover/step.ts'
@@ -78,7 +79,7 @@ export function simulate(
   sabotage: Sabotage = {},
 ): Outcome {
   const decide = sabotage.step ?? step
-  const random = mulberry(schedule.seed)
+  const random = createRandom(schedule.seed).next
   const between = (low: number, high: number) => low + random() * (high - low)
   const story: string[] = []
   const queue = createQueue()
@@ -562,15 +563,5 @@ function createQueue() {
         i = least
       }
     },
-  }
-}
-
-function mulberry(seed: number): () => number {
-  let a = seed | 0
-  return () => {
-    a = (a + 0x6d2b79f5) | 0
-    let t = Math.imul(a ^ (a >>> 15), 1 | a)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296
   }
 }
