@@ -1,4 +1,5 @@
 /** What both ends of the link between collector and server agree on: HTTPS, both sides certified. */
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { PeerCertificate } from 'node:tls'
 import { z } from 'zod'
 import type { collectorState } from '../api/contract/watch.ts'
@@ -39,6 +40,22 @@ export type ReceivedSegments = z.output<typeof receivedSegments>
 export type CollectorState = z.output<typeof collectorState>
 
 export type LinkRole = 'server' | 'collector'
+
+/** What another part of the server answers on the link. */
+export interface LinkRoute {
+  method: 'GET' | 'PUT' | 'POST'
+  /** The path begins so; the rest is the route's own to judge. */
+  prefix: string
+  role: LinkRole
+  /** Answers the request itself. What it throws becomes an answer of 500, and is counted. */
+  answer(request: IncomingMessage, response: ServerResponse, from: LinkCaller): Promise<void>
+}
+
+export interface LinkCaller {
+  role: LinkRole
+  /** By its certificate. */
+  name: string
+}
 
 /** Whom a certificate of the private authority speaks for. */
 export function certificateRole(certificate: PeerCertificate | undefined): LinkRole | undefined {

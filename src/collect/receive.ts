@@ -22,6 +22,7 @@ import {
   type CollectorState,
   certificateRole,
   type LinkRole,
+  type LinkRoute,
   linkHeaders,
   linkPaths,
   type ReceivedSegments,
@@ -52,6 +53,8 @@ export interface ReceiverDeps {
   onStored?: (kind: Kind, native: Uint8Array, collector: string) => void
   /** What the peer server is told when it asks. */
   linkState: () => object
+  /** What other parts of the server answer on the link. */
+  routes?: readonly LinkRoute[]
 }
 
 export interface ReceiverConfig {
@@ -145,7 +148,8 @@ export function createReceiver(deps: ReceiverDeps, config: ReceiverConfig): Rece
 
   async function answer(request: IncomingMessage, response: ServerResponse) {
     const { method = '', url = '' } = request
-    const role = certificateRole((request.socket as TLSSocket).getPeerCertificate())
+    const certificate = (request.socket as TLSSocket).getPeerCertificate()
+    const role = certificateRole(certificate)
     const segment = method === 'PUT' ? segmentPath.exec(url) : null
     if (segment !== null) {
       demand(role, 'collector')
@@ -172,6 +176,11 @@ export function createReceiver(deps: ReceiverDeps, config: ReceiverConfig): Rece
     if (method === 'GET' && url === linkPaths.state) {
       demand(role, 'server')
       return json(response, 200, deps.linkState())
+    }
+    const route = deps.routes?.find(one => one.method === method && url.startsWith(one.prefix))
+    if (route !== undefined) {
+      demand(role, route.role)
+      return route.answer(request, response, { role: role!, name: String(certificate.subject.CN) })
     }
     throw new Refusal(404, 'bad-request', `there is no ${method} ${url}`)
   }
@@ -395,7 +404,7 @@ async function readBody(request: IncomingMessage, length: number): Promise<Buffe
 }
 
 function json(response: ServerResponse, status: number, body: object) {
-  if (response.destroyed) return
+  if (response.destroyed || response.headersSent) return void response.destroy()
   const text = JSON.stringify(body)
   response.writeHead(status, {
     'content-type': 'application/json',

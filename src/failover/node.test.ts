@@ -55,6 +55,12 @@ function deps(): NodeDeps {
       },
     },
     address: {
+      async start() {
+        told.push(`drop, term ${node?.term()}`)
+      },
+      async stop() {},
+      hold() {},
+      status: () => ({ type: 'none', what: [], held: false, fault: undefined }),
       async take() {
         await takesUntil
         told.push('take')

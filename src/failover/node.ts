@@ -78,7 +78,7 @@ export interface NodeStatus {
 }
 
 export interface FailoverNode {
-  /** Boots passively: drops the address, then watches. */
+  /** Boots passively: drops what a crash left of the address, then watches. */
   start(): Promise<void>
   /** Hands over if it is active. */
   stop(): Promise<void>
@@ -147,7 +147,11 @@ export function createNode(deps: NodeDeps, config: NodeConfig): FailoverNode {
     state = taken.state
     meter.note(event, before, state, now)
     // Before any action: from here on nobody may write, and the guard knows the deadline.
-    if (before !== state) lease.guard(holdOf(state))
+    if (before !== state) {
+      const hold = holdOf(state)
+      lease.guard(hold)
+      address.hold(hold)
+    }
     for (const action of taken.actions) carryOut(action)
     if (before.kind !== state.kind || before.sentence !== state.sentence) announce(before)
   }
@@ -195,7 +199,7 @@ export function createNode(deps: NodeDeps, config: NodeConfig): FailoverNode {
   function serve(term: number) {
     serving = (async () => {
       try {
-        await address.take()
+        await address.take(term)
         if (!lettingGo) await work.start(term)
       } catch (error) {
         post({ type: 'workFailed', reason: (error as Error).message })
@@ -279,7 +283,7 @@ export function createNode(deps: NodeDeps, config: NodeConfig): FailoverNode {
         post({ type: 'tick' })
         flushRecords()
       }, tickMs)
-      await address.drop()
+      await address.start()
       await lease.start(post)
       await peer.start(post)
     },
@@ -297,6 +301,7 @@ export function createNode(deps: NodeDeps, config: NodeConfig): FailoverNode {
       ticker = undefined
       await peer.stop()
       await lease.stop()
+      await address.stop()
       clearTimeout(late)
     },
 

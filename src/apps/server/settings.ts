@@ -47,6 +47,23 @@ export const serverSettings = z.strictObject({
       heartbeatMs: z.number().int().positive().default(1000),
       leaseMs: z.number().int().positive().default(10_000),
       timeoutMs: z.number().int().positive().default(60_000),
+      /** After so many takeovers within that time nobody takes over any more until a person resumes. */
+      takeovers: z
+        .strictObject({
+          most: z.number().int().min(2).max(100).default(6),
+          withinMs: z.number().int().min(10_000).default(600_000),
+        })
+        .prefault({}),
+      /** On which interface a virtual address goes; by default the one of its network. */
+      interface: z.string().min(1).max(15).optional(),
+      /** A command that is told of each taking and dropping of the address, for clouds. */
+      hook: z
+        .strictObject({
+          /** Program and arguments; relative paths start beside this file. */
+          command: z.array(z.string().min(1)).min(1),
+          deadlineMs: z.number().int().min(100).max(60_000).default(5000),
+        })
+        .optional(),
     })
     .prefault({}),
   /** What the first active of a new deployment creates. */

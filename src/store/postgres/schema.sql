@@ -104,6 +104,18 @@ CREATE INDEX jobs_by_device ON public.jobs USING btree (device_id, id DESC);
 CREATE INDEX jobs_waiting ON public.jobs USING btree (not_before) WHERE (state = 'queued'::text);
 CREATE TRIGGER fence BEFORE INSERT OR DELETE OR UPDATE ON public.jobs FOR EACH STATEMENT EXECUTE FUNCTION fence_check();
 
+CREATE TABLE join_tokens (
+  id uuid NOT NULL,
+  secret bytea NOT NULL,
+  created_by text NOT NULL,
+  created timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+  expires timestamp with time zone NOT NULL,
+  used_at timestamp with time zone,
+  used_by text,
+  CONSTRAINT join_tokens_pkey PRIMARY KEY (id)
+);
+CREATE TRIGGER fence BEFORE INSERT OR DELETE OR UPDATE ON public.join_tokens FOR EACH STATEMENT EXECUTE FUNCTION fence_check();
+
 CREATE TABLE leadership (
   only_row boolean NOT NULL DEFAULT true,
   term bigint NOT NULL DEFAULT 0,
@@ -112,6 +124,12 @@ CREATE TABLE leadership (
   since timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
   reason text NOT NULL DEFAULT 'nobody has been active yet'::text,
   released boolean NOT NULL DEFAULT true,
+  lease_ms integer NOT NULL DEFAULT 10000,
+  intended text,
+  paused_by text,
+  paused_reason text,
+  paused_until timestamp with time zone,
+  takeovers timestamp with time zone[] NOT NULL DEFAULT '{}'::timestamp with time zone[],
   CONSTRAINT leadership_pkey PRIMARY KEY (only_row),
   CONSTRAINT leadership_only_row_check CHECK (only_row)
 );
@@ -123,6 +141,56 @@ CREATE TABLE migrations (
   applied timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
   CONSTRAINT migrations_pkey PRIMARY KEY (number)
 );
+
+CREATE TABLE operations (
+  id uuid NOT NULL,
+  kind text NOT NULL,
+  by text NOT NULL,
+  started timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+  finished timestamp with time zone,
+  ok boolean,
+  steps jsonb NOT NULL DEFAULT '[]'::jsonb,
+  report jsonb,
+  CONSTRAINT operations_pkey PRIMARY KEY (id),
+  CONSTRAINT operations_kind_check CHECK ((kind = ANY (ARRAY['switchover'::text, 'drill'::text, 'preflight'::text, 'upgrade'::text])))
+);
+CREATE INDEX operations_newest ON public.operations USING btree (started DESC);
+
+CREATE TABLE outbox (
+  id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+  key text NOT NULL,
+  class text NOT NULL,
+  channel text NOT NULL,
+  recipient text NOT NULL,
+  subject text NOT NULL,
+  body jsonb NOT NULL,
+  state text NOT NULL DEFAULT 'waiting'::text,
+  attempts integer NOT NULL DEFAULT 0,
+  not_before timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+  created timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+  sent_at timestamp with time zone,
+  failure text,
+  term bigint NOT NULL,
+  CONSTRAINT outbox_key_key UNIQUE (key),
+  CONSTRAINT outbox_pkey PRIMARY KEY (id),
+  CONSTRAINT outbox_channel_check CHECK ((channel = ANY (ARRAY['mail'::text, 'webhook'::text]))),
+  CONSTRAINT outbox_class_check CHECK ((class = ANY (ARRAY['self-monitoring'::text, 'synchronization'::text, 'takeover'::text, 'test'::text]))),
+  CONSTRAINT outbox_state_check CHECK ((state = ANY (ARRAY['waiting'::text, 'sending'::text, 'ending'::text, 'sent'::text, 'failed'::text])))
+);
+CREATE INDEX outbox_waiting ON public.outbox USING btree (not_before) WHERE (state = ANY (ARRAY['waiting'::text, 'sending'::text, 'ending'::text]));
+CREATE TRIGGER fence BEFORE INSERT OR DELETE OR UPDATE ON public.outbox FOR EACH STATEMENT EXECUTE FUNCTION fence_check();
+
+CREATE TABLE pair_settings (
+  only_row boolean NOT NULL DEFAULT true,
+  settings jsonb NOT NULL,
+  secrets bytea,
+  version bigint NOT NULL,
+  changed_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+  changed_by text NOT NULL,
+  CONSTRAINT pair_settings_pkey PRIMARY KEY (only_row),
+  CONSTRAINT pair_settings_only_row_check CHECK (only_row)
+);
+CREATE TRIGGER fence BEFORE INSERT OR DELETE OR UPDATE ON public.pair_settings FOR EACH STATEMENT EXECUTE FUNCTION fence_check();
 
 CREATE TABLE role_changes (
   id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
@@ -158,6 +226,17 @@ CREATE TABLE sessions (
   CONSTRAINT sessions_pkey PRIMARY KEY (token_hash),
   CONSTRAINT sessions_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
 );
+
+CREATE TABLE superseded (
+  collector uuid NOT NULL,
+  kind text NOT NULL,
+  first_sequence bigint NOT NULL,
+  last_sequence bigint,
+  at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+  term bigint NOT NULL,
+  CONSTRAINT superseded_pkey PRIMARY KEY (collector, kind, first_sequence)
+);
+CREATE TRIGGER fence BEFORE INSERT OR DELETE OR UPDATE ON public.superseded FOR EACH STATEMENT EXECUTE FUNCTION fence_check();
 
 CREATE TABLE tokens (
   id uuid NOT NULL DEFAULT gen_random_uuid(),
