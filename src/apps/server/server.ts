@@ -1,7 +1,7 @@
 /** One server of a pair: everything is constructed here, started in order, stopped in reverse. */
 import { randomUUID } from 'node:crypto'
-import { existsSync, mkdirSync, rmSync } from 'node:fs'
-import { dirname, join, resolve } from 'node:path'
+import { existsSync, rmSync } from 'node:fs'
+import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createHttp } from '../../api/http.ts'
 import { rememberLogIns } from '../../api/remembered.ts'
@@ -14,39 +14,28 @@ import { noAddress } from '../../failover/address/none.ts'
 import { createRowLease } from '../../failover/lease/row.ts'
 import { createNode, type FailoverNode, linkState } from '../../failover/node.ts'
 import { createPeer } from '../../failover/peer.ts'
-import { defaultTimings } from '../../failover/timings.ts'
 import { systemClock } from '../../lib/clock.ts'
 import { type Component, createSequence } from '../../lib/component.ts'
 import { createLog } from '../../lib/log.ts'
 import { createMetrics } from '../../lib/metrics.ts'
-import { unusableSetting } from '../../lib/settings.ts'
 import { createTally } from '../../lib/tally.ts'
 import { version } from '../../lib/version.ts'
 import { createEmbeddedEngine } from '../../store/clickhouse/engine.ts'
 import { createTelemetryStore } from '../../store/clickhouse/telemetry-store.ts'
-import { createAlarms } from '../../store/postgres/alarms.ts'
-import { createAudit } from '../../store/postgres/audit.ts'
-import { createCredentials } from '../../store/postgres/credentials.ts'
-import { createDatabase, type Tx } from '../../store/postgres/database.ts'
+import type { Tx } from '../../store/postgres/database.ts'
 import { createDeviceSource } from '../../store/postgres/device-source.ts'
-import { createDevices } from '../../store/postgres/devices.ts'
 import { createJobStore } from '../../store/postgres/job-store.ts'
-import { createJobs } from '../../store/postgres/jobs.ts'
 import { readLeadership } from '../../store/postgres/leadership.ts'
-import { createRoleChanges } from '../../store/postgres/role-changes.ts'
-import { createServers } from '../../store/postgres/servers.ts'
-import { createSessions as createLogIns } from '../../store/postgres/sessions.ts'
-import { createTokens } from '../../store/postgres/tokens.ts'
-import { createUsers } from '../../store/postgres/users.ts'
-import { createVersions } from '../../store/postgres/versions.ts'
-import { consoleTls, identityIn, opening, textIn } from '../named-files.ts'
+import { opening } from '../named-files.ts'
 import { createActiveWork } from './active-work.ts'
 import { conditionsNow } from './conditions.ts'
 import { createDirectory } from './directory.ts'
 import { createHandlers } from './handlers.ts'
 import { createHealthWatch } from './health.ts'
+import { openSettings } from './opened.ts'
 import { createPairView } from './pair-view.ts'
 import type { ServerSettings } from './settings.ts'
+import { createState } from './state.ts'
 import { createSyslogFeed } from './syslog-feed.ts'
 import { createWrite } from './write.ts'
 
@@ -55,18 +44,8 @@ export interface KeepwatchServer extends Component {
   readonly url: string
 }
 
-const loopback = /^(127\.|::1$|localhost$)/
-
 /** @param file the settings file: relative paths start beside it */
 export function createServer(settings: ServerSettings, file: string): KeepwatchServer {
-  const at = (path: string) => resolve(dirname(file), path)
-  if (!settings.console.tls && !loopback.test(settings.console.host)) {
-    throw unusableSetting(
-      file,
-      'console.host',
-      `without tls it must be a loopback address, not ${settings.console.host}; or name a key and a certificate under console.tls`,
-    )
-  }
   const { name } = settings
   const clock = systemClock
   const incarnation = randomUUID()
@@ -77,54 +56,25 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
     name: 'server_problems',
     help: 'Background work of the server that failed, by reason',
   })
-  const dataDir = at(settings.dataDir)
-  const identity = identityIn(at(settings.link.identity), name, { file, key: 'link.identity' })
-  const key = Buffer.from(textIn(at(settings.keyFile), { file, key: 'keyFile' }), 'base64')
-  if (key.length !== 32) {
-    throw unusableSetting(file, 'keyFile', 'the file must hold 32 bytes in base64')
-  }
-  const { tls: named } = settings.console
-  const tls = named && consoleTls({ key: at(named.key), cert: at(named.cert) }, file)
-  mkdirSync(dataDir, { recursive: true, mode: 0o700 })
-  const first = settings.first && {
-    passwordFile: at(settings.first.passwordFile),
-    tokenFile: at(settings.first.tokenFile),
-  }
-  const timings = {
-    ...defaultTimings,
-    heartbeatIntervalMs: settings.failover.heartbeatMs,
-    leaseMs: settings.failover.leaseMs,
-    heartbeatTimeoutMs: settings.failover.timeoutMs,
-  }
-
-  const database = createDatabase(base, {
+  const { dataDir, first, identity, key, timings, tls } = openSettings(settings, file)
+  const state = createState(base, {
     url: settings.database.url,
     applicationName: `keepwatch/${name}/${incarnation}`,
-    poolSize: 10,
+    key,
   })
+  const { alarms, database, devices } = state
   const engine = createEmbeddedEngine(base, { dataDir: join(dataDir, 'engine') })
   const telemetry = createTelemetryStore(
     { ...base, connection: engine },
     { keepDays: settings.keepDays },
   )
 
-  const users = createUsers({ database })
-  const tokens = createTokens({ database })
-  const alarms = createAlarms({ database })
-  const audit = createAudit({ database })
-  const devices = createDevices({ database })
-  const versions = createVersions({ database })
-  const jobs = createJobs({ database })
-  const servers = createServers({ database })
-  const roleChanges = createRoleChanges({ database })
-  const credentials = createCredentials({ database }, { key })
-
   const directory = createDirectory(
     {
       clock,
       tally,
-      listServers: () => servers.list(),
-      seen: () => servers.seen(name, incarnation),
+      listServers: () => state.servers.list(),
+      seen: () => state.servers.seen(name, incarnation),
       readLeader: () => readLeadership(database),
       listDevices: () => devices.all(),
       health: () => database.health(),
@@ -132,11 +82,16 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
     { self: name },
   )
 
-  const source = createDeviceSource({ database, devices, credentials, term: currentTerm })
+  const source = createDeviceSource({
+    database,
+    devices,
+    credentials: state.credentials,
+    term: currentTerm,
+  })
   const backups = createBackupJobs(
     {
       ...base,
-      store: createJobStore({ database, versions }),
+      store: createJobStore({ database, versions: state.versions }),
       devices: source,
       open: createSessions({ hostKeys: source.hostKeys }).open,
     },
@@ -153,8 +108,8 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
     {
       log,
       database,
-      users,
-      tokens,
+      users: state.users,
+      tokens: state.tokens,
       alarms,
       backups,
       tally,
@@ -196,7 +151,7 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
       ),
       address: noAddress,
       work,
-      record: change => roleChanges.append(change),
+      record: change => state.roleChanges.append(change),
       die,
     },
     { name, incarnation, timings },
@@ -225,28 +180,22 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
       },
     },
   )
-  const logIns = rememberLogIns<Tx>({ users, sessions: createLogIns({ database }), tokens }, clock)
+  const logIns = rememberLogIns<Tx>(state, clock)
   const http = createHttp(
     {
       ...base,
       pair,
       authenticate: createAuthenticate(logIns),
       handlers: createHandlers({
+        ...state,
         clock,
         pair,
         logIns,
-        alarms,
-        audit,
-        devices,
-        versions,
-        jobs,
-        credentials,
-        roleChanges,
         drivers,
         directory,
         telemetry,
         feed,
-        write: createWrite({ database, audit, term: node.term }),
+        write: createWrite({ database, audit: state.audit, term: node.term }),
         collectors: () => receiver.collectors(),
         requestBackup: (id, by) => backups.request(id, by),
         switchover: () => node.switchover(),
@@ -267,7 +216,7 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
 
   const registration: Component = {
     start: () =>
-      servers.register({
+      state.servers.register({
         name,
         installed: settings.installed,
         incarnation,

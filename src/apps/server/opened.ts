@@ -1,0 +1,66 @@
+import { mkdirSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
+import { defaultTimings, type Timings } from '../../failover/timings.ts'
+import { unusableSetting } from '../../lib/settings.ts'
+import type { Identity } from '../../lib/tls.ts'
+import { consoleTls, identityIn, textIn } from '../named-files.ts'
+import type { ServerSettings } from './settings.ts'
+
+/** What the settings of a server name: paths made absolute, files read and judged. */
+export interface Opened {
+  dataDir: string
+  /** Folder of `identity`. */
+  identityDir: string
+  identity: Identity
+  /** The deployment's: 32 bytes. */
+  key: Buffer
+  tls: { key: string; cert: string } | undefined
+  first: { passwordFile: string; tokenFile: string } | undefined
+  timings: Timings
+}
+
+const loopback = /^(127\.|::1$|localhost$)/
+
+/**
+ * Makes the data folder too.
+ *
+ * @param file the settings file: relative paths start beside it
+ * @throws SettingsError
+ */
+export function openSettings(settings: ServerSettings, file: string): Opened {
+  const at = (path: string) => resolve(dirname(file), path)
+  if (!settings.console.tls && !loopback.test(settings.console.host)) {
+    throw unusableSetting(
+      file,
+      'console.host',
+      `without tls it must be a loopback address, not ${settings.console.host}; or name a key and a certificate under console.tls`,
+    )
+  }
+  const dataDir = at(settings.dataDir)
+  const identityDir = at(settings.link.identity)
+  const identity = identityIn(identityDir, settings.name, { file, key: 'link.identity' })
+  const key = Buffer.from(textIn(at(settings.keyFile), { file, key: 'keyFile' }), 'base64')
+  if (key.length !== 32) {
+    throw unusableSetting(file, 'keyFile', 'the file must hold 32 bytes in base64')
+  }
+  const { tls: named } = settings.console
+  const tls = named && consoleTls({ key: at(named.key), cert: at(named.cert) }, file)
+  mkdirSync(dataDir, { recursive: true, mode: 0o700 })
+  return {
+    dataDir,
+    identityDir,
+    identity,
+    key,
+    tls,
+    first: settings.first && {
+      passwordFile: at(settings.first.passwordFile),
+      tokenFile: at(settings.first.tokenFile),
+    },
+    timings: {
+      ...defaultTimings,
+      heartbeatIntervalMs: settings.failover.heartbeatMs,
+      leaseMs: settings.failover.leaseMs,
+      heartbeatTimeoutMs: settings.failover.timeoutMs,
+    },
+  }
+}

@@ -1,0 +1,46 @@
+import type { Clock } from '../../lib/clock.ts'
+import type { Log } from '../../lib/log.ts'
+import type { Metrics } from '../../lib/metrics.ts'
+import { createAlarms } from '../../store/postgres/alarms.ts'
+import { createAudit } from '../../store/postgres/audit.ts'
+import { createCredentials } from '../../store/postgres/credentials.ts'
+import { createDatabase } from '../../store/postgres/database.ts'
+import { createDevices } from '../../store/postgres/devices.ts'
+import { createJobs } from '../../store/postgres/jobs.ts'
+import { createRoleChanges } from '../../store/postgres/role-changes.ts'
+import { createServers } from '../../store/postgres/servers.ts'
+import { createSessions } from '../../store/postgres/sessions.ts'
+import { createTokens } from '../../store/postgres/tokens.ts'
+import { createUsers } from '../../store/postgres/users.ts'
+import { createVersions } from '../../store/postgres/versions.ts'
+
+const poolSize = 10
+
+export type State = ReturnType<typeof createState>
+
+/**
+ * The state in PostgreSQL with all its repositories.
+ *
+ * @param config.key the deployment's, 32 bytes: secrets are encrypted under it
+ */
+export function createState(
+  base: { log: Log; metrics: Metrics; clock: Clock },
+  config: { url: string; applicationName: string; key: Buffer },
+) {
+  const { url, applicationName, key } = config
+  const database = createDatabase(base, { url, applicationName, poolSize })
+  return {
+    database,
+    users: createUsers({ database }),
+    tokens: createTokens({ database }),
+    sessions: createSessions({ database }),
+    alarms: createAlarms({ database }),
+    audit: createAudit({ database }),
+    devices: createDevices({ database }),
+    versions: createVersions({ database }),
+    jobs: createJobs({ database }),
+    servers: createServers({ database }),
+    roleChanges: createRoleChanges({ database }),
+    credentials: createCredentials({ database }, { key }),
+  }
+}
