@@ -6,7 +6,8 @@ import type { Answer, EndpointName, Endpoints } from './contract/index.ts'
 export interface Caller {
   name: string
   role: Role
-  via: 'session' | 'token'
+  /** `local`: a program on a server's machine, by its control socket. */
+  via: 'session' | 'token' | 'local'
   mustChangePassword: boolean
   /** When the session ends; null for a token without an end. */
   expires: Date | null

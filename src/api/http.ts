@@ -1,4 +1,6 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
+import { Server as TlsServer } from 'node:tls'
 import cookie from '@fastify/cookie'
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify'
 import { Gauge, Histogram } from 'prom-client'
@@ -49,6 +51,17 @@ export interface HttpDeps {
   authenticate(secret: string, via: 'session' | 'token'): Promise<Caller | undefined>
   /** What makes this process unfit to serve, in words; empty if nothing. */
   unhealthy(): string[]
+  /** Has the active server answer what a local caller asked of this standby. @throws ApiError */
+  forward?(request: ForwardedRequest): Promise<{ status: number; body: unknown }>
+}
+
+/** A changing request of a local caller, on its way to the active server. */
+export interface ForwardedRequest {
+  method: string
+  /** Path and query. */
+  url: string
+  body: unknown
+  caller: string
 }
 
 export interface HttpConfig {
@@ -66,6 +79,18 @@ export interface HttpConfig {
 export interface HttpServer extends Component {
   /** The port that was bound. */
   readonly port: number
+  /**
+   * Answers a request that came another way than by this port: its caller is known already.
+   *
+   * @param from.forwarded it has been sent on once, and is not sent on again
+   */
+  answer(
+    request: IncomingMessage,
+    response: ServerResponse,
+    from: { caller: Caller; forwarded: boolean },
+  ): void
+  /** New connections are served with this key and certificate; without TLS nothing changes. */
+  renewTls(tls: { key: string; cert: string }): void
 }
 
 const bodyLimit = 1024 * 1024
@@ -130,6 +155,7 @@ export function createHttp(deps: HttpDeps, config: HttpConfig): HttpServer {
   // All bodies are JSON. A form of a foreign page could send plain text without asking first.
   app.removeContentTypeParser('text/plain')
   let port = config.port
+  const known = new WeakMap<IncomingMessage, { caller: Caller; forwarded: boolean }>()
 
   app.addHook('onRequest', async (request, reply) => {
     const origins = deps.pair.origins()
@@ -204,6 +230,13 @@ export function createHttp(deps: HttpDeps, config: HttpConfig): HttpServer {
     const late = AbortSignal.timeout(requestDeadlineMs)
     const call = await admit(name, endpoint, request, reply)
     const signal = AbortSignal.any([gone, late])
+    if (call === 'elsewhere') {
+      const { method, url, body } = request
+      const { caller } = known.get(request.raw)!
+      const forwarding = deps.forward!({ method, url, body, caller: caller.name })
+      const answer = await unlessAborted(forwarding, gone)
+      return reply.code(answer.status).header('Cache-Control', 'no-store').send(answer.body)
+    }
     // The call was checked against the endpoint's own schemas.
     const handler = deps.handlers[name] as (call: unknown) => Promise<unknown>
     try {
@@ -231,6 +264,7 @@ export function createHttp(deps: HttpDeps, config: HttpConfig): HttpServer {
   ) {
     const gone = goneWith(reply)
     const call = await admit(name, endpoint, request, reply)
+    if (call === 'elsewhere') throw new ApiError('not-active', 'only the active server streams it')
     if (streams >= maxStreams) {
       throw new ApiError('too-many-requests', `there are ${maxStreams} live streams open already`)
     }
@@ -256,7 +290,7 @@ export function createHttp(deps: HttpDeps, config: HttpConfig): HttpServer {
     return reply
   }
 
-  /** Who calls and with what, if he may. @throws ApiError */
+  /** Who calls and with what, if he may; `elsewhere` if the active is to be asked. @throws ApiError */
   async function admit(
     name: EndpointName,
     endpoint: Endpoint,
@@ -266,6 +300,7 @@ export function createHttp(deps: HttpDeps, config: HttpConfig): HttpServer {
     const caller = await callerOf(request)
     if (endpoint.role !== 'anyone') allow(endpoint, name, caller)
     if (endpoint.write && deps.pair.role() !== 'active') {
+      if (deps.forward && known.get(request.raw)?.forwarded === false) return 'elsewhere'
       throw new ApiError('not-active', 'this server is the standby and changes nothing')
     }
     return {
@@ -273,7 +308,8 @@ export function createHttp(deps: HttpDeps, config: HttpConfig): HttpServer {
       query: parse(endpoint.query, given(request.query as Record<string, unknown>)),
       body: parse(endpoint.body, request.body ?? {}),
       caller,
-      address: request.ip,
+      // A socket of this machine has none.
+      address: request.ip ?? 'local',
       setSession(session: { secret: string; expires: Date } | undefined) {
         const options = { path: '/', httpOnly: true, secure: true, sameSite: 'strict' as const }
         if (session) {
@@ -284,6 +320,8 @@ export function createHttp(deps: HttpDeps, config: HttpConfig): HttpServer {
   }
 
   async function callerOf(request: FastifyRequest): Promise<Caller | undefined> {
+    const from = known.get(request.raw)
+    if (from) return from.caller
     const bearer = /^Bearer (\S+)$/i.exec(request.headers.authorization ?? '')?.[1]
     if (bearer !== undefined) return deps.authenticate(bearer, 'token')
     const session = request.cookies[sessionCookie]
@@ -319,6 +357,13 @@ export function createHttp(deps: HttpDeps, config: HttpConfig): HttpServer {
   return {
     start,
     stop,
+    answer(request, response, from) {
+      known.set(request, from)
+      app.routing(request, response)
+    },
+    renewTls(tls) {
+      if (app.server instanceof TlsServer) app.server.setSecureContext(tls)
+    },
     get port() {
       return port
     },

@@ -2,7 +2,7 @@
  * The deployment's private certificate authority: one, made at first start, that vouches for
  * servers and collectors. Links between them accept nothing else.
  */
-import { webcrypto } from 'node:crypto'
+import { createPublicKey, webcrypto, X509Certificate } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { join } from 'node:path'
@@ -20,7 +20,8 @@ export interface Identity {
 
 /** Who a certificate speaks for; becomes the subject `CN=<name>, OU=<role>`. */
 export interface Subject {
-  role: 'server' | 'collector'
+  /** `console`: for browsers; the link accepts no such certificate. */
+  role: 'server' | 'collector' | 'console'
   name: string
   /** Host names and addresses at which it can be reached. */
   hosts: string[]
@@ -56,28 +57,93 @@ export async function openAuthority(folder: string): Promise<Authority> {
   }
   const authority = new x509.X509Certificate(readFileSync(certFile, 'utf8'))
   const key = await importKey(readFileSync(keyFile, 'utf8'))
-  return { ca: authority.toString('pem'), issue: subject => issue(authority, key, subject) }
+  const ca = authority.toString('pem')
+  return {
+    ca,
+    certify: (subject, publicKey) => certify(authority, key, subject, publicKey),
+    async issue(subject) {
+      const own = await createKey()
+      return { key: own, cert: await certify(authority, key, subject, publicKeyOf(own)), ca }
+    },
+  }
+}
+
+/** Whether certificates can be issued from this folder: the authority's key is in it. */
+export function hasAuthority(folder: string): boolean {
+  return existsSync(join(folder, 'ca.key')) && existsSync(join(folder, 'ca.crt'))
 }
 
 export interface Authority {
   /** The authority's own certificate, PEM. */
   ca: string
+  /** Makes a key and certifies it. */
   issue(subject: Subject): Promise<Identity>
+  /** Certifies a key that somebody else keeps. @returns the certificate, PEM */
+  certify(subject: Subject, publicKey: string): Promise<string>
 }
 
-async function issue(
+/** A new private key, PEM. */
+export async function createKey(): Promise<string> {
+  const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify'])
+  return exportKey(keys.privateKey)
+}
+
+/** PEM. @throws Error if it is no private key */
+export function publicKeyOf(key: string): string {
+  return createPublicKey(key).export({ type: 'spki', format: 'pem' }).toString()
+}
+
+/** SHA-256 of a certificate's DER, base64url: by it somebody who was told it knows it again. */
+export function fingerprintOf(certificate: string): string {
+  const hex = new X509Certificate(certificate).fingerprint256.replaceAll(':', '')
+  return Buffer.from(hex, 'hex').toString('base64url')
+}
+
+/** What a certificate says, as far as others ask. */
+export interface CertificateFacts {
+  /** Names and addresses, as they are written in it. */
+  hosts: string[]
+  expires: Date
+}
+
+/** @throws Error if it is no certificate */
+export function readCertificate(certificate: string): CertificateFacts {
+  const { subjectAltName = '', validTo } = new X509Certificate(certificate)
+  const hosts = subjectAltName
+    .split(', ')
+    .flatMap(entry => /^(?:DNS|IP Address):"?([^"]+)"?$/.exec(entry)?.[1] ?? [])
+  return { hosts, expires: new Date(validTo) }
+}
+
+/** Whether a browser that asks for this name or address would accept the certificate for it. */
+export function speaksFor(certificate: string, host: string): boolean {
+  const read = new X509Certificate(certificate)
+  return (isIP(host) ? read.checkIP(host) : read.checkHost(host)) !== undefined
+}
+
+/** Whether the certificate is of this authority and, if a key is named, for it. */
+export function isIssuedBy(certificate: string, ca: string, key?: string): boolean {
+  const read = new X509Certificate(certificate)
+  const authority = new X509Certificate(ca)
+  if (!read.checkIssued(authority) || !read.verify(authority.publicKey)) return false
+  return key === undefined || read.publicKey.equals(createPublicKey(key))
+}
+
+async function certify(
   authority: x509.X509Certificate,
   signingKey: webcrypto.CryptoKey,
   subject: Subject,
-): Promise<Identity> {
-  const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify'])
+  publicKey: string,
+): Promise<string> {
+  const der = createPublicKey(publicKey).export({ type: 'spki', format: 'der' })
+  const certified = await webcrypto.subtle.importKey('spki', der, algorithm, true, ['verify'])
   const certificate = await x509.X509CertificateGenerator.create({
     serialNumber: serial(),
     subject: `CN=${subject.name}, OU=${subject.role}`,
     issuer: authority.subject,
     notBefore: yesterday(),
     notAfter: inYears(certificateYears),
-    publicKey: keys.publicKey,
+    publicKey: certified,
     signingKey,
     signingAlgorithm: algorithm,
     extensions: [
@@ -94,11 +160,7 @@ async function issue(
       ),
     ],
   })
-  return {
-    key: await exportKey(keys.privateKey),
-    cert: certificate.toString('pem'),
-    ca: authority.toString('pem'),
-  }
+  return certificate.toString('pem')
 }
 
 /** Reads `<name>.key`, `<name>.crt` and `ca.crt` in `folder`. */

@@ -127,7 +127,7 @@ export function sessionRoutes<Tx>(deps: {
     },
 
     async changePassword({ body, caller, address }) {
-      if (caller.via === 'token') throw new ApiError('not-allowed', 'a token has no password')
+      if (caller.via !== 'session') throw new ApiError('not-allowed', 'a token has no password')
       const user = await verify(caller.name, body.current, address)
       if (!user) throw new ApiError('bad-request', 'current: this is not the current password')
       if (body.next === body.current) {

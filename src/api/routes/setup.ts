@@ -1,0 +1,240 @@
+import { createHash, randomBytes, randomUUID } from 'node:crypto'
+import type { z } from 'zod'
+import { formatJoinToken, sealJoin, unsealJoin } from '../../lib/join-token.ts'
+import {
+  type finding,
+  type JoinAnswer,
+  type JoinRequest,
+  joinRequest,
+  type PairSettings,
+  pairSettings,
+  type StoredPairSettings,
+  type setupEndpoints,
+} from '../contract/setup.ts'
+import { ApiError, type Caller, type Handler } from '../handler.ts'
+import { parse } from '../input.ts'
+import { createLogInLimit } from '../log-in-limit.ts'
+import type { Write } from '../write.ts'
+
+type SetupHandlers = {
+  [K in keyof typeof setupEndpoints]: Handler<(typeof setupEndpoints)[K]>
+}
+
+/** As the state keeps them; `secrets` in the clear. */
+export interface KeptPairSettings {
+  settings: unknown
+  secrets: PairSecretValues
+  version: number
+  changedAt: Date
+  changedBy: string
+}
+
+export interface PairSecretValues {
+  smtpPassword?: string | undefined
+  tsigSecret?: string | undefined
+  webhookSecret?: string | undefined
+}
+
+export interface SetupStores<Tx> {
+  pairSettings: {
+    read(): Promise<KeptPairSettings | null>
+    /** Only if they still have `version` (0: there are none yet); false if they have another. */
+    write(
+      tx: Tx,
+      change: { settings: PairSettings; secrets: PairSecretValues; version: number },
+    ): Promise<boolean>
+  }
+  joinTokens: {
+    create(tx: Tx, token: { id: string; secret: Buffer; seconds: number }): Promise<Date>
+    find(id: string): Promise<KeptJoinToken | null>
+    /** For whom it is from now on; false if somebody else has used it, or it has expired. */
+    use(tx: Tx, id: string, by: string): Promise<boolean>
+  }
+}
+
+export interface KeptJoinToken {
+  secret: Buffer
+  createdBy: string
+  expires: Date
+  /** Judged by the database's clock. */
+  expired: boolean
+  usedAt: Date | null
+  usedBy: string | null
+}
+
+export interface LastPreflight {
+  id: string
+  by: string
+  started: Date
+  finished: Date | null
+  ok: boolean | null
+  findings: z.output<typeof finding>[]
+}
+
+const tokenSeconds = 3600
+const rememberedNonces = 1000
+
+/** What sets a pair up: its settings, a second machine that joins, the check of the prerequisites. */
+export function setupRoutes<Tx>(deps: {
+  stores: SetupStores<Tx>
+  write: Write<Tx>
+  now(): number
+  /** What the line for the second machine needs: console and fingerprint of the authority. */
+  invitation(): { console: string; fingerprint: string }
+  /** What a machine that may join is given. @throws ApiError with the reason if it may not */
+  welcome(request: JoinRequest, settings: PairSettings): Promise<JoinAnswer>
+  preflight: {
+    /** Does not wait for its end. */
+    start(by: string): Promise<{ id: string }>
+    last(): Promise<LastPreflight | null>
+  }
+}): SetupHandlers {
+  const { stores, write } = deps
+  const limit = createLogInLimit(deps.now)
+  const nonces = new Set<string>()
+
+  async function read(): Promise<KeptPairSettings & { settings: PairSettings }> {
+    const kept = await stores.pairSettings.read()
+    const none = { secrets: {}, version: 0, changedAt: new Date(0), changedBy: '' }
+    return { ...(kept ?? none), settings: pairSettings.parse(kept?.settings ?? {}) }
+  }
+
+  async function shown(): Promise<StoredPairSettings> {
+    const { settings, secrets, version, changedAt, changedBy } = await read()
+    return {
+      settings,
+      secrets: {
+        smtpPassword: secrets.smtpPassword !== undefined,
+        tsigSecret: secrets.tsigSecret !== undefined,
+        webhookSecret: secrets.webhookSecret !== undefined,
+      },
+      version,
+      changedAt: version === 0 ? null : changedAt.toISOString(),
+      changedBy: version === 0 ? null : changedBy,
+    }
+  }
+
+  /** The token and what was sealed with it. @throws ApiError with the reason */
+  async function openRequest(id: string, nonce: string, sealed: string) {
+    const token = await stores.joinTokens.find(id)
+    if (token === null) {
+      throw new ApiError(
+        'not-found',
+        'this deployment has made no such token; make one here with `keepwatch failover enable`',
+      )
+    }
+    const content = unsealJoin({ id, secret: token.secret }, 'request', nonce, sealed)
+    if (content === undefined) {
+      throw new ApiError('not-allowed', 'the token is not complete: copy the whole line once more')
+    }
+    const request = parse(joinRequest, content) as JoinRequest
+    const by = `${request.name} ${createHash('sha256').update(request.publicKey).digest('hex')}`
+    if (token.usedBy !== null && token.usedBy !== by) {
+      const who = token.usedBy.split(' ')[0]
+      throw new ApiError(
+        'conflict',
+        `the token was used by ${who} at ${token.usedAt?.toISOString()}; make another one`,
+      )
+    }
+    if (token.expired) {
+      throw new ApiError(
+        'conflict',
+        `the token was good until ${token.expires.toISOString()}; make another one`,
+      )
+    }
+    if (nonces.has(nonce)) throw new ApiError('conflict', 'this request was made before')
+    nonces.add(nonce)
+    if (nonces.size > rememberedNonces) nonces.delete(nonces.values().next().value!)
+    return { request, token, by }
+  }
+
+  return {
+    getPairSettings: shown,
+
+    async changePairSettings({ caller, body }) {
+      const before = await read()
+      const secrets: PairSecretValues = { ...before.secrets }
+      for (const [name, value] of Object.entries(body.secrets)) {
+        if (value === null) delete secrets[name as keyof PairSecretValues]
+        else if (value !== undefined) secrets[name as keyof PairSecretValues] = value
+      }
+      const { connection } = body.settings
+      if (connection.type === 'virtual-name' && connection.tsig && !secrets.tsigSecret) {
+        throw new ApiError(
+          'bad-request',
+          `secrets.tsigSecret: is missing; the key ${connection.tsig.name} needs its secret`,
+        )
+      }
+      const changed = Object.keys(body.settings).filter(
+        key => textOf(body.settings, key) !== textOf(before.settings, key),
+      )
+      const detail = { changed, secrets: Object.keys(body.secrets) }
+      await write(caller, { action: 'change pair settings', subject: 'pair', detail }, async tx => {
+        const { settings, version } = body
+        if (await stores.pairSettings.write(tx, { settings, secrets, version })) return
+        throw new ApiError(
+          'conflict',
+          `version: ${before.changedBy || 'somebody'} has changed the settings meanwhile; read them again`,
+        )
+      })
+      return shown()
+    },
+
+    async createJoinToken({ caller }) {
+      const id = randomUUID()
+      const secret = randomBytes(32)
+      const { console, fingerprint } = deps.invitation()
+      const line = { action: 'create join token', subject: id }
+      const expires = await write(caller, line, tx =>
+        stores.joinTokens.create(tx, { id, secret, seconds: tokenSeconds }),
+      )
+      const token = formatJoinToken({ id, secret, fingerprint })
+      return {
+        id,
+        line: `keepwatch join ${console} --token ${token}`,
+        expires: expires.toISOString(),
+      }
+    },
+
+    async joinPair({ body, address }) {
+      const { id, nonce, sealed } = body
+      const attempt = limit.begin(`join ${id}`, address)
+      if (!attempt) throw new ApiError('too-many-requests', 'too many attempts; wait a minute')
+      const { request, token, by } = await openRequest(id, nonce, sealed)
+      attempt.forgive()
+      const { settings } = await read()
+      const answer = await deps.welcome(request, settings)
+      const caller: Caller = {
+        name: `join token of ${token.createdBy}`,
+        role: 'administrator',
+        via: 'token',
+        mustChangePassword: false,
+        expires: token.expires,
+      }
+      const detail = { address: answer.address, from: address }
+      await write(caller, { action: 'join', subject: request.name, detail }, async tx => {
+        if (await stores.joinTokens.use(tx, id, by)) return
+        throw new ApiError('conflict', 'the token was used at this moment, or has expired')
+      })
+      return { sealed: sealJoin({ id, secret: token.secret }, 'answer', nonce, answer) }
+    },
+
+    startPreflight: ({ caller }) => deps.preflight.start(caller.name),
+
+    async getPreflight() {
+      const last = await deps.preflight.last()
+      if (last === null) return { preflight: null }
+      return {
+        preflight: {
+          ...last,
+          started: last.started.toISOString(),
+          finished: last.finished?.toISOString() ?? null,
+        },
+      }
+    },
+  }
+}
+
+function textOf(settings: object, key: string): string {
+  return JSON.stringify(settings[key as keyof typeof settings])
+}
