@@ -44,6 +44,8 @@ export interface NoticeBody {
   thread: string
   /** Of a digest: what it is made of, so that more can be added while it waits. */
   items?: readonly DigestItem[]
+  /** There was more than it may hold. */
+  more?: boolean
 }
 
 export interface NewNotice {
