@@ -1,5 +1,6 @@
 import { pino } from 'pino'
 import { afterEach, describe, expect, test, vi } from 'vitest'
+import { TermOver } from '../lib/errors.ts'
 import { createMetrics } from '../lib/metrics.ts'
 import type { SyslogRow } from './change.ts'
 import { createDirectory } from './directory.ts'
@@ -203,7 +204,7 @@ describe('a backup on request', () => {
 
   test('is refused by a server that is not active', async () => {
     const { backups } = world()
-    await expect(backups.request('dev-1', 'alice')).rejects.toThrow('not the active')
+    await expect(backups.request('dev-1', 'alice')).rejects.toThrow(TermOver)
   })
 
   test('of one device never runs twice at the same time', async () => {

@@ -1,6 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { Counter, Gauge } from 'prom-client'
 import type { Clock } from '../lib/clock.ts'
+import { TermOver } from '../lib/errors.ts'
 import type { Log } from '../lib/log.ts'
 import type { Metrics } from '../lib/metrics.ts'
 import { createTally } from '../lib/tally.ts'
@@ -61,7 +62,7 @@ export interface BackupJobs {
   start(term: number): Promise<void>
   /** Ends sessions and waits for them, at most a second; what was running is left to the next term. */
   stop(): Promise<void>
-  /** A person wants a backup now. @throws Error if not started, or of the store */
+  /** A person wants a backup now. @throws TermOver if the role is lost, and what the store throws */
   request(deviceId: string, by: string): Promise<{ id: string }>
   /** Looks for messages that say a device was changed. Never throws. */
   onSyslog(rows: readonly SyslogRow[]): void
@@ -129,6 +130,7 @@ export function createBackupJobs(
     directory: Directory
   }
   let active: Active | undefined
+  let lastTerm = 0
 
   function every(of: Active, ms: number, work: () => Promise<void>) {
     const timer = setInterval(() => void work(), ms)
@@ -342,6 +344,7 @@ export function createBackupJobs(
         directory: createDirectory([]),
       }
       active = mine
+      lastTerm = term
       every(mine, config.pollMs, () => pump(mine))
       every(mine, config.scheduleMs, () => enqueueDue(mine))
       every(mine, Math.max(60_000, config.scheduleMs), () => recover(mine))
@@ -365,7 +368,7 @@ export function createBackupJobs(
 
     async request(deviceId, by) {
       const mine = active
-      if (!mine) throw new Error('this server is not the active one')
+      if (!mine) throw new TermOver(lastTerm, undefined)
       const { id } = await store.enqueue(mine.term, {
         deviceId,
         cause: 'request',

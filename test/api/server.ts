@@ -17,6 +17,7 @@ import { createTally } from '../../src/lib/tally.ts'
 import type { TelemetryStore } from '../../src/store/clickhouse/telemetry-store.ts'
 import { createAlarms } from '../../src/store/postgres/alarms.ts'
 import { createAudit } from '../../src/store/postgres/audit.ts'
+import { createContents } from '../../src/store/postgres/contents.ts'
 import { createCredentials } from '../../src/store/postgres/credentials.ts'
 import { createDatabase, type Database } from '../../src/store/postgres/database.ts'
 import { createDevices } from '../../src/store/postgres/devices.ts'
@@ -58,7 +59,10 @@ export function createApiServer(config: { url: string; name?: string }): ApiServ
   const tokens = createTokens({ database })
   const audit = createAudit({ database })
   const devices = createDevices({ database })
-  const versions = createVersions({ database })
+  const versions = createVersions({
+    database,
+    contents: createContents({ database }, { key: randomBytes(32) }),
+  })
   const servers = createServers({ database })
   const jobStore = createJobStore({ database, versions })
   const directory = createDirectory(

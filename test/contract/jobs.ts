@@ -1,8 +1,11 @@
 /** What the backups need of the state: their queue, and versions that are stored once. */
+import { randomBytes } from 'node:crypto'
+import { promisify } from 'node:util'
+import { zstdCompress } from 'node:zlib'
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { Job, JobStore, NewJob, NewVersion } from '../../src/devices/store.ts'
 import { TermOver } from '../../src/lib/errors.ts'
-import { removeUnusedContents } from '../../src/store/postgres/contents.ts'
+import { type Contents, createContents } from '../../src/store/postgres/contents.ts'
 import { createDevices, type Device } from '../../src/store/postgres/devices.ts'
 import { createJobStore } from '../../src/store/postgres/job-store.ts'
 import { createJobs } from '../../src/store/postgres/jobs.ts'
@@ -12,17 +15,20 @@ import { aDevice, type TestState } from './databases.ts'
 const now = new Date()
 const later = new Date(now.getTime() + 60_000)
 const longAgo = new Date(0)
+const key = randomBytes(32)
 
 export function jobsContract(current: () => TestState): void {
   describe('backups', () => {
     let state: TestState
     let store: JobStore
+    let contents: Contents
     let versions: Versions
     let device: Device
 
     beforeEach(async () => {
       state = current()
-      versions = createVersions(state)
+      contents = createContents(state, { key })
+      versions = createVersions({ ...state, contents })
       store = createJobStore({ ...state, versions })
       device = await addDevice('edge-1')
     })
@@ -212,7 +218,7 @@ export function jobsContract(current: () => TestState): void {
         expect(stored[0]!.size).toBe(Buffer.byteLength(text))
         expect(stored[0]!.bytes).toBeLessThan(1_000)
         await state.write(tx => createDevices(state).remove(tx, device.id))
-        expect(await state.write(removeUnusedContents)).toBe(2)
+        expect(await state.write(contents.removeUnused)).toBe(2)
       })
 
       test('whose stored text was damaged are not given out', async () => {
@@ -225,7 +231,41 @@ export function jobsContract(current: () => TestState): void {
             [first!.contentHash, last!.contentHash],
           ),
         )
-        await expect(versions.text(last!)).rejects.toThrow('damaged')
+        await expect(versions.text(last!)).rejects.toThrow('was changed')
+      })
+
+      test('are encrypted where they lie, and open only under the key they were stored with', async () => {
+        await backUp('one', aVersion('enable secret hunter2\n'))
+        const [version] = (await versions.list({ limit: 1 })).rows
+        const [stored] = await state.database.query<{ compressed: Buffer }>(
+          'SELECT compressed FROM contents',
+        )
+        expect(stored!.compressed.includes('hunter2')).toBe(false)
+        const elsewhere = createContents(state, { key: randomBytes(32) })
+        await expect(elsewhere.read(version!.contentHash)).rejects.toThrow('another key')
+        expect(await versions.text(version!)).toBe('enable secret hunter2\n')
+      })
+
+      test('that were stored before they were encrypted can be read, and are encrypted later', async () => {
+        const compress = promisify(zstdCompress)
+        await backUp('one', aVersion('hostname a\n'))
+        await backUp('two', aVersion('hostname b\n'))
+        const { rows } = await versions.list({ limit: 2 })
+        for (const { contentHash } of rows) {
+          const compressed = await compress((await contents.read(contentHash))!)
+          await state.write(tx =>
+            tx.query('UPDATE contents SET compressed = $2, sealed = false WHERE hash = $1', [
+              contentHash,
+              compressed,
+            ]),
+          )
+        }
+        expect(await versions.text(rows[0]!)).toBe('hostname b\n')
+        expect(await state.write(contents.sealOlder)).toBe(2)
+        expect(await state.write(contents.sealOlder)).toBe(0)
+        const left = await state.database.query('SELECT FROM contents WHERE NOT sealed')
+        expect(left).toEqual([])
+        expect(await versions.text(rows[1]!)).toBe('hostname a\n')
       })
     })
   })

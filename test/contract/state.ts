@@ -25,6 +25,7 @@ import {
   takeOver,
 } from './databases.ts'
 import { jobsContract } from './jobs.ts'
+import { pairContract } from './pair.ts'
 
 /** @param server gives the URL of a running server, once the tests run */
 export function stateContract(server: () => string): void {
@@ -228,6 +229,7 @@ export function stateContract(server: () => string): void {
   })
 
   jobsContract(() => state)
+  pairContract(() => state)
 
   describe('alarms', () => {
     const down = {

@@ -1,15 +1,22 @@
 import type { Clock } from '../../lib/clock.ts'
 import type { Log } from '../../lib/log.ts'
 import type { Metrics } from '../../lib/metrics.ts'
+import type { NoticeBody } from '../../notify/outbox.ts'
 import { createAlarms } from '../../store/postgres/alarms.ts'
 import { createAudit } from '../../store/postgres/audit.ts'
+import { createContents } from '../../store/postgres/contents.ts'
 import { createCredentials } from '../../store/postgres/credentials.ts'
 import { createDatabase } from '../../store/postgres/database.ts'
 import { createDevices } from '../../store/postgres/devices.ts'
 import { createJobs } from '../../store/postgres/jobs.ts'
+import { createJoinTokens } from '../../store/postgres/join-tokens.ts'
+import { createOperations } from '../../store/postgres/operations.ts'
+import { createOutbox } from '../../store/postgres/outbox.ts'
+import { createPairSettings } from '../../store/postgres/pair-settings.ts'
 import { createRoleChanges } from '../../store/postgres/role-changes.ts'
 import { createServers } from '../../store/postgres/servers.ts'
 import { createSessions } from '../../store/postgres/sessions.ts'
+import { createSuperseded } from '../../store/postgres/superseded.ts'
 import { createTokens } from '../../store/postgres/tokens.ts'
 import { createUsers } from '../../store/postgres/users.ts'
 import { createVersions } from '../../store/postgres/versions.ts'
@@ -29,6 +36,7 @@ export function createState(
 ) {
   const { url, applicationName, key } = config
   const database = createDatabase(base, { url, applicationName, poolSize })
+  const contents = createContents({ database }, { key })
   return {
     database,
     users: createUsers({ database }),
@@ -37,10 +45,16 @@ export function createState(
     alarms: createAlarms({ database }),
     audit: createAudit({ database }),
     devices: createDevices({ database }),
-    versions: createVersions({ database }),
+    versions: createVersions({ database, contents }),
     jobs: createJobs({ database }),
     servers: createServers({ database }),
     roleChanges: createRoleChanges({ database }),
     credentials: createCredentials({ database }, { key }),
+    contents,
+    pairSettings: createPairSettings({ database }, { key }),
+    joinTokens: createJoinTokens({ database }, { key }),
+    outbox: createOutbox<NoticeBody>({ database }),
+    operations: createOperations({ database }),
+    superseded: createSuperseded({ database }),
   }
 }

@@ -1,5 +1,6 @@
-import { createCipheriv, createDecipheriv, randomBytes, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import type { Queries, Tx } from './database.ts'
+import { checkKey, open, seal } from './sealed.ts'
 
 /** How to log in to devices; without its secrets. */
 export interface Credential {
@@ -31,10 +32,6 @@ export interface Credentials {
   remove(tx: Tx, id: string): Promise<boolean>
 }
 
-const keyLength = 32
-const nonceLength = 12
-const tagLength = 16
-const form = 1
 const columns = 'id, name, username, created'
 
 /** @param config.key the deployment's key, 32 bytes: the same on both servers, not in the database */
@@ -43,7 +40,7 @@ export function createCredentials(
   config: { key: Buffer },
 ): Credentials {
   const { database } = deps
-  if (config.key.length !== keyLength) throw new Error(`the key must have ${keyLength} bytes`)
+  checkKey(config.key)
 
   return {
     list: () => database.query<Credential>(`SELECT ${columns} FROM credentials ORDER BY name`),
@@ -61,7 +58,9 @@ export function createCredentials(
         'SELECT username, secret FROM credentials WHERE id = $1',
         [id],
       )
-      return found ? { username: found.username, ...open(config.key, id, found.secret) } : null
+      if (!found) return null
+      const secret = open(config.key, id, found.secret, `credential ${id}`)
+      return { username: found.username, ...JSON.parse(secret.toString()) }
     },
 
     async create(tx, { name, username, ...secret }) {
@@ -69,7 +68,7 @@ export function createCredentials(
       const [created] = await tx.query<Credential>(
         `INSERT INTO credentials (id, name, username, secret) VALUES ($1, $2, $3, $4)
          RETURNING ${columns}`,
-        [id, name, username, seal(config.key, id, secret)],
+        [id, name, username, seal(config.key, id, Buffer.from(JSON.stringify(secret)))],
       )
       return created!
     },
@@ -77,31 +76,5 @@ export function createCredentials(
     async remove(tx, id) {
       return (await tx.query('DELETE FROM credentials WHERE id = $1 RETURNING id', [id])).length > 0
     },
-  }
-}
-
-/** form byte, nonce, tag, ciphertext; bound to the id, so that nobody can swap rows. */
-function seal(key: Buffer, id: string, secret: CredentialSecret): Buffer {
-  const nonce = randomBytes(nonceLength)
-  const cipher = createCipheriv('aes-256-gcm', key, nonce)
-  cipher.setAAD(Buffer.from(id))
-  const text = Buffer.concat([cipher.update(JSON.stringify(secret), 'utf8'), cipher.final()])
-  return Buffer.concat([Buffer.of(form), nonce, cipher.getAuthTag(), text])
-}
-
-function open(key: Buffer, id: string, sealed: Buffer): CredentialSecret {
-  if (sealed[0] !== form) throw new Error(`credential ${id} is stored in an unknown form`)
-  const tagAt = 1 + nonceLength
-  const decipher = createDecipheriv('aes-256-gcm', key, sealed.subarray(1, tagAt))
-  decipher.setAAD(Buffer.from(id))
-  decipher.setAuthTag(sealed.subarray(tagAt, tagAt + tagLength))
-  try {
-    const text = Buffer.concat([
-      decipher.update(sealed.subarray(tagAt + tagLength)),
-      decipher.final(),
-    ])
-    return JSON.parse(text.toString('utf8'))
-  } catch (cause) {
-    throw new Error(`credential ${id} was stored under another key, or was changed`, { cause })
   }
 }

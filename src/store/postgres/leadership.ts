@@ -33,3 +33,23 @@ export async function readLeadership(database: Queries): Promise<Leadership> {
     heartbeat: { term: beatTerm, incarnation: beatIncarnation, counter, beatenAt },
   }
 }
+
+/** From now on nobody takes over by itself, until `until` by the database's clock, or until `resume`. */
+export async function pause(
+  tx: Queries,
+  pause: { by: string; reason: string; until: Date | null },
+): Promise<void> {
+  const { by, reason, until } = pause
+  await tx.query(
+    'UPDATE leadership SET paused_by = $1, paused_reason = $2, paused_until = $3',
+    [by, reason, until],
+  )
+}
+
+/** Takeovers are possible again, and those so far are forgotten. */
+export async function resume(tx: Queries): Promise<void> {
+  await tx.query(
+    `UPDATE leadership
+     SET paused_by = NULL, paused_reason = NULL, paused_until = NULL, takeovers = '{}'`,
+  )
+}

@@ -32,6 +32,7 @@ CREATE TABLE contents (
   hash text NOT NULL,
   compressed bytea NOT NULL,
   size integer NOT NULL,
+  sealed boolean NOT NULL DEFAULT false,
   CONSTRAINT contents_pkey PRIMARY KEY (hash)
 );
 CREATE TRIGGER fence BEFORE INSERT OR DELETE OR UPDATE ON public.contents FOR EACH STATEMENT EXECUTE FUNCTION fence_check();
@@ -283,6 +284,7 @@ CREATE TABLE versions (
   CONSTRAINT versions_device_id_fkey FOREIGN KEY (device_id) REFERENCES devices(id) ON DELETE CASCADE,
   CONSTRAINT versions_cause_check CHECK ((cause = ANY (ARRAY['schedule'::text, 'request'::text, 'change'::text])))
 );
+CREATE INDEX versions_by_content ON public.versions USING btree (content_hash);
 CREATE INDEX versions_by_device ON public.versions USING btree (device_id, artefact, id DESC);
 CREATE TRIGGER fence BEFORE INSERT OR DELETE OR UPDATE ON public.versions FOR EACH STATEMENT EXECUTE FUNCTION fence_check();
 

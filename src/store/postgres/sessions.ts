@@ -13,6 +13,8 @@ export interface Sessions {
   create(userId: string, seconds: number): Promise<{ secret: string; expires: Date }>
   find(secret: string): Promise<Session | null>
   remove(secret: string): Promise<void>
+  /** At most 1,000. @returns how many */
+  removeExpired(): Promise<number>
 }
 
 /** Of one user at once; the oldest go. */
@@ -53,6 +55,15 @@ export function createSessions(deps: { database: Queries }): Sessions {
 
     async remove(secret) {
       await database.query('DELETE FROM sessions WHERE token_hash = $1', [hashOf(secret)])
+    },
+
+    async removeExpired() {
+      const removed = await database.query(
+        `DELETE FROM sessions WHERE token_hash IN (
+           SELECT token_hash FROM sessions WHERE expires <= clock_timestamp() LIMIT 1000
+         ) RETURNING user_id`,
+      )
+      return removed.length
     },
   }
 }

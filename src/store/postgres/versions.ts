@@ -1,4 +1,4 @@
-import { readContent, storeContent } from './contents.ts'
+import type { Contents } from './contents.ts'
 import type { Queries, Tx } from './database.ts'
 import { idBefore, type Page, type PageRequest, pageOf } from './paging.ts'
 
@@ -54,8 +54,8 @@ const select = `SELECT v.id, v.device_id AS "deviceId", d.name AS device, v.arte
     v.added, v.removed
   FROM versions v JOIN devices d ON d.id = v.device_id JOIN contents c ON c.hash = v.content_hash`
 
-export function createVersions(deps: { database: Queries }): Versions {
-  const { database } = deps
+export function createVersions(deps: { database: Queries; contents: Contents }): Versions {
+  const { database, contents } = deps
 
   async function one(from: Queries, condition: string, params: readonly unknown[]) {
     const [version] = await from.query<Version>(
@@ -84,7 +84,7 @@ export function createVersions(deps: { database: Queries }): Versions {
       one(database, 'v.device_id = $1 AND v.artefact = $2 AND v.id < $3', [deviceId, artefact, id]),
 
     async text(version) {
-      const text = await readContent(database, version.contentHash)
+      const text = await contents.read(version.contentHash)
       if (text === null) throw new Error(`the content of version ${version.id} is missing`)
       return text
     },
@@ -94,7 +94,7 @@ export function createVersions(deps: { database: Queries }): Versions {
       await tx.query('SELECT FROM devices WHERE id = $1 FOR NO KEY UPDATE', [deviceId])
       const latest = await one(tx, 'v.device_id = $1 AND v.artefact = $2', [deviceId, artefact])
       if (latest?.hash === hash) return null
-      const { hash: contentHash } = await storeContent(tx, content)
+      const { hash: contentHash } = await contents.store(tx, content)
       const [stored] = await tx.query<{ id: number }>(
         `INSERT INTO versions
            (device_id, artefact, hash, content_hash, taken_at, author, cause, added, removed, term)
