@@ -1,0 +1,460 @@
+/**
+ * Two servers, their database, a collector, devices and a person, each on a host of its own, watched
+ * by witnesses: what tests/lab scenarios, the soak and the failover bench run on.
+ */
+
+import { execFileSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { stringify } from 'yaml'
+import type { z } from 'zod'
+import type { collectorState } from '../../src/api/contract/watch.ts'
+import { openAuthority, writeIdentity } from '../../src/lib/tls.ts'
+import { openStored } from '../e2e/stored-numbers.ts'
+import { createClient } from './client.ts'
+import { createPostgresHost, type Database, databaseUrl } from './database.ts'
+import { createDevices, type Devices, ports, type Stream, stored } from './devices.ts'
+import { type Host, ipv4, ipv6, type Network, openNetwork, unmountBelow } from './network.ts'
+import { createProgram, type Program } from './program.ts'
+import { type Active, createLabServer, type LabServer } from './server.ts'
+import { type AddressesWitness, createAddressesWitness } from './witness/addresses.ts'
+import { createRolesWitness, type RolesWitness } from './witness/roles.ts'
+import { createWriterWitness, type WriterWitness } from './witness/writer.ts'
+
+const main = join(import.meta.dirname, '../../src/main.ts')
+const settleDeadlineMs = 90_000
+const diskBytes = '1500m'
+const watched = 'watched'
+
+const numbers = {
+  kw1: 11,
+  kw2: 12,
+  db1: 21,
+  db2: 22,
+  folder: 31,
+  collector: 41,
+  person: 51,
+  devices: 61,
+}
+/** Where the network finds the active, if the lab has virtual addresses. */
+export const virtual = { ipv4: ipv4(9), ipv6: ipv6(9) }
+
+export interface LabOptions {
+  heartbeatMs?: number
+  leaseMs?: number
+  timeoutMs?: number
+  /** More of the settings file of both servers. */
+  settings?: Record<string, unknown>
+  /** The clocks of the servers can be set. */
+  clocks?: boolean
+  /** A second database that follows the first; servers know both. */
+  replica?: boolean
+  /** On the disk of this machine instead of in its memory: slower, and cannot be filled. */
+  realDisk?: boolean
+  /** Until a server that ended is started again. */
+  restartMs?: number
+  streams?: readonly Stream[]
+}
+
+export interface Lab {
+  readonly network: Network
+  readonly folder: string
+  readonly kw1: LabServer
+  readonly kw2: LabServer
+  readonly servers: readonly LabServer[]
+  readonly database: Database
+  readonly replica: Database | undefined
+  readonly collector: { host: Host; program: Program }
+  readonly person: Host
+  readonly devices: Devices
+  readonly roles: RolesWitness
+  readonly writer: WriterWitness
+  readonly addresses: AddressesWitness
+  /** The database that takes changes now: the first, until the other was promoted. */
+  main: Database
+  active(): Promise<LabServer>
+  other(server: LabServer): LabServer
+  /** Waits until a server says that it is active. @returns it, its term, and the seconds it took */
+  untilActive(options?: {
+    except?: LabServer
+    withinMs?: number
+    since?: number
+  }): Promise<{ server: LabServer; term: number; seconds: number }>
+  /** Waits until one is active, the other stands by, each hears the other, and nothing waits for delivery. */
+  settled(withinMs?: number): Promise<void>
+  /** Repairs everything that scenarios break. */
+  healAll(): Promise<void>
+  /** What the witnesses have seen that must not be. */
+  violations(): Promise<string[]>
+  /** Stops sending, the servers too, and counts what is in their engines. */
+  count(): Promise<Counted[]>
+  /** All logs and what the witnesses noted, copied to a folder. */
+  keepEvidence(folder: string): Promise<void>
+  close(): Promise<void>
+}
+
+export interface Counted {
+  server: string
+  stream: string
+  sent: number
+  rows: number
+  distinct: number
+  lost: number
+  doubled: number
+}
+
+type CollectorState = z.output<typeof collectorState>
+
+/** Devices that send to the collector, at rates that a busy machine takes. */
+export const throughCollector: readonly Stream[] = (
+  ['netflow5', 'netflow9', 'ipfix', 'syslog', 'traps'] as const
+).map((form, index) => ({
+  name: `${form} through the collector`,
+  form,
+  from: ipv4(101 + index),
+  to: [ipv4(numbers.collector)],
+  port: ports[form],
+  perSecond: form === 'syslog' ? 50 : 5,
+}))
+
+export async function openLab(options: LabOptions = {}): Promise<Lab> {
+  const { heartbeatMs = 1000, leaseMs = 10_000, timeoutMs = 60_000 } = options
+  const undo: (() => unknown)[] = []
+  async function close() {
+    const failures: unknown[] = []
+    for (const step of undo.splice(0).reverse()) {
+      await Promise.resolve()
+        .then(step)
+        .catch(error => failures.push(error))
+    }
+    if (failures.length > 0) throw new AggregateError(failures, `closing the lab: ${failures}`)
+  }
+  try {
+    return await open()
+  } catch (error) {
+    await close().catch(() => {})
+    throw error
+  }
+
+  async function open(): Promise<Lab> {
+    const folder = mkdtempSync(join(tmpdir(), 'keepwatch-lab-'))
+    chmodSync(folder, 0o755)
+    undo.push(() => {
+      unmountBelow(folder)
+      rmSync(folder, { recursive: true, force: true })
+    })
+    const network = await openNetwork(numbers, { keepwatch: [virtual.ipv4, virtual.ipv6] })
+    undo.push(() => network.close())
+    const [collectorHost, person] = [network.host('collector'), network.host('person')]
+    const hosts = [network.host('kw1'), network.host('kw2')] as const
+
+    const main = createPostgresHost(network.host('db1'), join(folder, 'db1'))
+    const replica = options.replica
+      ? createPostgresHost(network.host('db2'), join(folder, 'db2'))
+      : undefined
+    undo.push(() => Promise.all([main.stop(), replica?.stop()]))
+    const databaseReady = main.start().then(() => replica?.follow(main))
+
+    const ca = await makeSecrets(folder, hosts, collectorHost)
+    const token = readToken(folder)
+    await databaseReady
+
+    const servers = hosts.map(host => {
+      mkdirSync(join(folder, host.name), { recursive: true })
+      if (!options.realDisk) {
+        execFileSync('mount', [
+          '-t',
+          'tmpfs',
+          '-o',
+          `size=${diskBytes}`,
+          'kwlab',
+          join(folder, host.name),
+        ])
+      }
+      const client = createClient({ address: host.management, name: host.name, ca, token })
+      undo.push(() => client.close())
+      return createLabServer(host, client, {
+        folder,
+        fakeClock: options.clocks ?? false,
+        ...(options.restartMs === undefined ? {} : { restartMs: options.restartMs }),
+        settings: {
+          name: host.name,
+          installed: host.name === 'kw1' ? 'primary' : 'secondary',
+          console: {
+            host: '0.0.0.0',
+            port: 443,
+            url: `https://${host.name}`,
+            tls: { key: `pki/${host.name}-console.key`, cert: `pki/${host.name}-console.crt` },
+          },
+          link: { host: '0.0.0.0', port: 8450, advertise: host.name, identity: 'pki' },
+          database: { url: databaseUrl(replica ? ['db1', 'db2'] : ['db1']) },
+          keyFile: 'deployment.key',
+          failover: { heartbeatMs, leaseMs, timeoutMs },
+          first: { passwordFile: 'first-password', tokenFile: 'api-token' },
+          ...options.settings,
+        },
+      })
+    })
+    const [kw1, kw2] = servers as [LabServer, LabServer]
+    undo.push(async () => {
+      await Promise.all(servers.map(({ host }) => host.heal()))
+      await Promise.all(servers.map(({ host }) => host.signalAll('SIGCONT')))
+      await Promise.all(servers.map(server => server.off()))
+    })
+    await Promise.all(servers.map(server => server.start()))
+
+    const collector = startedCollector(folder, collectorHost, servers)
+    undo.push(() => collector.off())
+    const devices = createDevices(network.host('devices'), options.streams ?? throughCollector)
+    undo.push(() => devices.stop())
+    await Promise.all([collector.start(), devices.start()])
+
+    const roles = createRolesWitness(servers)
+    const addresses = createAddressesWitness(network.bridgeNamespace, person, [
+      virtual.ipv4,
+      virtual.ipv6,
+    ])
+    const lab: Lab = {
+      ...{ network, folder, kw1, kw2, servers, replica, person, devices, roles, addresses },
+      database: main,
+      main,
+      collector: { host: collectorHost, program: collector },
+      writer: createWriterWitness(servers, () => lab.main, watched),
+      other: server => (server === kw1 ? kw2 : kw1),
+      active: async () => (await lab.untilActive()).server,
+      async untilActive({ except, withinMs = settleDeadlineMs, since = performance.now() } = {}) {
+        for (;;) {
+          const said = await Promise.all(
+            servers.map(async server => ({ server, is: await server.role(300) })),
+          )
+          const found = said.find(({ server, is }) => server !== except && is?.role === 'active')
+          if (found) {
+            const seconds = (performance.now() - since) / 1000
+            return { server: found.server, term: found.is!.term, seconds }
+          }
+          if (performance.now() - since > withinMs) {
+            throw new Error(
+              `nobody${except ? ` but ${except.name}` : ''} became active within ${withinMs} ms: ` +
+                said.map(({ server, is }) => sentenceOf(server, is)).join('; '),
+            )
+          }
+          await sleep(10)
+        }
+      },
+      settled: (withinMs = settleDeadlineMs) => untilSettled(lab, withinMs),
+      async healAll() {
+        await Promise.all([...network.hosts.values()].map(host => host.heal()))
+        await Promise.all([...network.hosts.values()].map(host => host.signalAll('SIGCONT')))
+        for (const server of servers) server.freeDisk()
+        if (options.clocks) for (const server of servers) server.setClock(0)
+        await lab.main.start()
+        await Promise.all(servers.map(server => server.start()))
+        await collector.start()
+      },
+      async violations() {
+        return [
+          ...roles.violations(),
+          ...addresses.violations(),
+          ...(await lab.writer.violations()),
+        ]
+      },
+      count: () => countAll(lab),
+      async keepEvidence(into) {
+        mkdirSync(into, { recursive: true })
+        for (const { program } of servers)
+          cpSync(program.logFile, join(into, basename(program.logFile)))
+        cpSync(collector.logFile, join(into, basename(collector.logFile)))
+        for (const database of [main, replica]) {
+          if (database)
+            cpSync(join(database.folder, 'log'), join(into, `${database.host.name}.log`))
+        }
+        const notes = {
+          reigns: roles.reigns,
+          claims: addresses.claims.slice(-5000),
+          violations: await lab.violations().catch(error => [String(error)]),
+        }
+        writeFileSync(join(into, 'witnesses.json'), JSON.stringify(notes, null, 2))
+      },
+      async close() {
+        await Promise.all([roles.stop(), lab.writer.stop(), addresses.stop()])
+        await close()
+      },
+    }
+    undo.push(() => Promise.all([roles.stop(), lab.writer.stop(), addresses.stop()]))
+
+    const { server } = await lab.untilActive()
+    await server.call('POST', '/devices', {
+      ...{ name: watched, address: '192.0.2.1', driver: 'cisco-ios', enabled: false },
+    })
+    roles.start()
+    await Promise.all([lab.writer.start(), addresses.start()])
+    await untilSettled(lab, settleDeadlineMs)
+    devices.send()
+    return lab
+  }
+}
+
+function basename(path: string): string {
+  return path.slice(path.lastIndexOf('/') + 1)
+}
+
+function startedCollector(folder: string, host: Host, servers: readonly LabServer[]): Program {
+  const file = join(folder, 'collector.yaml')
+  const settings = {
+    name: 'site',
+    spool: join(folder, 'collector'),
+    identity: join(folder, 'pki'),
+    servers: servers.map(({ name }) => ({ name, url: `https://${name}:8450` })),
+    listen: {
+      netflow: 2055,
+      ipfix: 4739,
+      sflow: 6343,
+      syslog_udp: 514,
+      syslog_tcp: 514,
+      traps: 162,
+    },
+  }
+  writeFileSync(file, stringify(settings))
+  return createProgram(host, {
+    name: 'collector',
+    logFile: join(folder, 'collector.log'),
+    command: () => ({
+      file: process.execPath,
+      args: ['--disable-warning=ExperimentalWarning', main, 'collector', '--settings', file],
+    }),
+  })
+}
+
+async function makeSecrets(
+  folder: string,
+  servers: readonly Host[],
+  collector: Host,
+): Promise<string> {
+  const pki = join(folder, 'pki')
+  mkdirSync(pki, { mode: 0o700 })
+  const authority = await openAuthority(pki)
+  for (const host of servers) {
+    const hosts = [host.name, host.ipv4, host.ipv6, 'localhost', '127.0.0.1']
+    writeIdentity(pki, host.name, await authority.issue({ role: 'server', name: host.name, hosts }))
+    const name = `${host.name}-console`
+    const reached = [...hosts, host.management, 'keepwatch', virtual.ipv4, virtual.ipv6]
+    writeIdentity(pki, name, await authority.issue({ role: 'server', name, hosts: reached }))
+  }
+  const hosts = [collector.name, collector.ipv4, collector.ipv6]
+  writeIdentity(pki, 'site', await authority.issue({ role: 'collector', name: 'site', hosts }))
+  writeFileSync(join(folder, 'deployment.key'), `${randomBytes(32).toString('base64')}\n`)
+  writeFileSync(join(folder, 'first-password'), `${randomBytes(9).toString('base64url')}\n`)
+  return authority.ca
+}
+
+function readToken(folder: string): string {
+  const token = `kw_${randomBytes(32).toString('base64url')}`
+  writeFileSync(join(folder, 'api-token'), `${token}\n`)
+  return token
+}
+
+function sentenceOf(server: LabServer, is: Active | undefined): string {
+  return is
+    ? `${server.name} is ${is.role} in term ${is.term}: ${is.sentence}`
+    : `${server.name} does not answer`
+}
+
+interface PairState {
+  role: string
+  servers: { name: string; role: string; self: boolean; engine: boolean | null }[]
+}
+
+async function untilSettled(lab: Lab, withinMs: number): Promise<void> {
+  const deadline = performance.now() + withinMs
+  for (;;) {
+    const missing = await unsettled(lab)
+    if (missing === undefined) return
+    if (performance.now() > deadline) throw new Error(`after ${withinMs / 1000} s: ${missing}`)
+    await sleep(100)
+  }
+}
+
+/** What is not yet as it should be, undefined if all is well. */
+async function unsettled(lab: Lab): Promise<string | undefined> {
+  const views: PairState[] = []
+  for (const server of lab.servers) {
+    const view = await server.call<PairState>('GET', '/pair').catch((error: Error) => error)
+    if (view instanceof Error) return view.message
+    views.push(view)
+  }
+  const roles = views.map(({ role }) => role).sort()
+  if (roles.join() !== 'active,standby') {
+    const said = await Promise.all(lab.servers.map(server => server.role()))
+    return lab.servers.map((server, index) => sentenceOf(server, said[index])).join('; ')
+  }
+  for (const [index, { servers }] of views.entries()) {
+    const sees = servers.map(({ role }) => role).sort()
+    const name = lab.servers[index]!.name
+    if (sees.join() !== 'active,standby') return `${name} sees ${JSON.stringify(servers)}`
+    if (servers.some(({ engine }) => engine === false)) return `an engine does not answer ${name}`
+  }
+  const { collectors } = await lab.servers[0]!.call<{
+    collectors: { state: CollectorState; online: boolean }[]
+  }>('GET', '/collectors')
+  const site = collectors.find(({ state }) => state.name === 'site')
+  if (!site?.online) return 'the collector is not heard'
+  for (const { server, reachable, waiting, lastError } of site.state.deliveries) {
+    if (!reachable) return `the collector does not reach ${server}: ${lastError}`
+    if (waiting > 20) return `${waiting} segments wait for ${server}`
+  }
+  return undefined
+}
+
+async function countAll(lab: Lab): Promise<Counted[]> {
+  const sent = await lab.devices.pause()
+  await sleep(3000)
+  await lab.settled()
+  await untilDelivered(lab)
+  await lab.writer.stop()
+  await lab.roles.stop()
+  await Promise.all(lab.servers.map(server => server.stop()))
+  const counted: Counted[] = []
+  for (const { name } of lab.servers) {
+    const opened = await openStored(lab.folder, name)
+    try {
+      for (const stream of lab.devices.streams) {
+        const { table, by, number } = stored[stream.form]
+        const address = stream.from.includes(':') ? stream.from : `::ffff:${stream.from}`
+        const [row] = await opened.query<{ rows: string; distinct: string }>(
+          `SELECT count() AS rows, uniqExact(${number}) AS distinct FROM ${table} WHERE ${by} = toIPv6('${address}')`,
+        )
+        const [rows, distinct] = [Number(row!.rows), Number(row!.distinct)]
+        const all = sent[stream.name]!
+        counted.push({
+          ...{ server: name, stream: stream.name, sent: all, rows, distinct },
+          ...{ lost: all - distinct, doubled: rows - distinct },
+        })
+      }
+    } finally {
+      await opened.close()
+    }
+  }
+  return counted
+}
+
+async function untilDelivered(lab: Lab) {
+  const deadline = performance.now() + settleDeadlineMs
+  for (;;) {
+    const { collectors } = await lab.servers[0]!.call<{ collectors: { state: CollectorState }[] }>(
+      'GET',
+      '/collectors',
+    )
+    const waiting = collectors.flatMap(({ state }) => state.kinds.map(({ backlog }) => backlog))
+    const undelivered = collectors.flatMap(({ state }) => state.deliveries.map(one => one.waiting))
+    if ([...waiting, ...undelivered].every(count => count === 0)) return
+    if (performance.now() > deadline) {
+      throw new Error(
+        `segments still wait: ${JSON.stringify(collectors.map(({ state }) => state.kinds))}`,
+      )
+    }
+    await sleep(200)
+  }
+}
