@@ -106,12 +106,15 @@ export function pairContract(current: () => TestState): void {
         Array.from({ length: 4 }, (_, i) => state.write(tx => tokens.use(tx, made.id, `m${i}`))),
       )
       expect(uses.filter(Boolean)).toHaveLength(1)
-      expect(await tokens.find(made.id)).toBeNull()
+      const used = await tokens.find(made.id)
+      expect(used).toMatchObject({ usedBy: `m${uses.indexOf(true)}`, usedAt: expect.any(Date) })
+      // The same one may ask again: the answer may have been lost.
+      expect(await state.write(tx => tokens.use(tx, made.id, used!.usedBy!))).toBe(true)
     })
 
     test('lets nobody in after its time, nor under another name', async () => {
       const made = await state.write(tx => tokens.create(tx, 0))
-      expect(await tokens.find(made.id)).toBeNull()
+      expect(await tokens.find(made.id)).toMatchObject({ expired: true, usedBy: null })
       expect(await state.write(tx => tokens.use(tx, made.id, 'late'))).toBe(false)
       expect(await tokens.find(randomUUID())).toBeNull()
       expect(await tokens.find("x' OR true")).toBeNull()

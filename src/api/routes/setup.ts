@@ -1,4 +1,4 @@
-import { createHash, randomBytes, randomUUID } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import type { z } from 'zod'
 import { formatJoinToken, sealJoin, unsealJoin } from '../../lib/join-token.ts'
 import {
@@ -23,37 +23,43 @@ type SetupHandlers = {
 /** As the state keeps them; `secrets` in the clear. */
 export interface KeptPairSettings {
   settings: unknown
-  secrets: PairSecretValues
+  secrets: { [Name in PairSecret]?: string | undefined }
   version: number
   changedAt: Date
   changedBy: string
 }
 
-export interface PairSecretValues {
-  smtpPassword?: string | undefined
-  tsigSecret?: string | undefined
-  webhookSecret?: string | undefined
-}
+export type PairSecret = 'smtpPassword' | 'tsigSecret' | 'webhookSecret'
 
 export interface SetupStores<Tx> {
   pairSettings: {
-    read(): Promise<KeptPairSettings | null>
-    /** Only if they still have `version` (0: there are none yet); false if they have another. */
+    /** Undefined: nobody has set anything yet. */
+    read(): Promise<KeptPairSettings | undefined>
+    /**
+     * @param change.secrets what is not named stays; null removes
+     * @throws Conflict if they do not have `version` any more (0: there were none)
+     */
     write(
       tx: Tx,
-      change: { settings: PairSettings; secrets: PairSecretValues; version: number },
-    ): Promise<boolean>
+      change: {
+        settings: PairSettings
+        secrets: { [Name in PairSecret]?: string | null | undefined }
+        version: number
+      },
+    ): Promise<unknown>
   }
   joinTokens: {
-    create(tx: Tx, token: { id: string; secret: Buffer; seconds: number }): Promise<Date>
+    /** @returns the secret, 32 bytes in base64url, too */
+    create(tx: Tx, seconds: number): Promise<{ id: string; secret: string; expires: Date }>
+    /** Also one that was used or has expired, for the reason. */
     find(id: string): Promise<KeptJoinToken | null>
-    /** For whom it is from now on; false if somebody else has used it, or it has expired. */
+    /** From now on it is for this one only; false if it is for another, or has expired. */
     use(tx: Tx, id: string, by: string): Promise<boolean>
   }
 }
 
 export interface KeptJoinToken {
-  secret: Buffer
+  secret: string
   createdBy: string
   expires: Date
   /** Judged by the database's clock. */
@@ -123,7 +129,8 @@ export function setupRoutes<Tx>(deps: {
         'this deployment has made no such token; make one here with `keepwatch failover enable`',
       )
     }
-    const content = unsealJoin({ id, secret: token.secret }, 'request', nonce, sealed)
+    const secret = Buffer.from(token.secret, 'base64url')
+    const content = unsealJoin({ id, secret }, 'request', nonce, sealed)
     if (content === undefined) {
       throw new ApiError('not-allowed', 'the token is not complete: copy the whole line once more')
     }
@@ -145,7 +152,7 @@ export function setupRoutes<Tx>(deps: {
     if (nonces.has(nonce)) throw new ApiError('conflict', 'this request was made before')
     nonces.add(nonce)
     if (nonces.size > rememberedNonces) nonces.delete(nonces.values().next().value!)
-    return { request, token, by }
+    return { request, token: { ...token, secret }, by }
   }
 
   return {
@@ -153,13 +160,9 @@ export function setupRoutes<Tx>(deps: {
 
     async changePairSettings({ caller, body }) {
       const before = await read()
-      const secrets: PairSecretValues = { ...before.secrets }
-      for (const [name, value] of Object.entries(body.secrets)) {
-        if (value === null) delete secrets[name as keyof PairSecretValues]
-        else if (value !== undefined) secrets[name as keyof PairSecretValues] = value
-      }
       const { connection } = body.settings
-      if (connection.type === 'virtual-name' && connection.tsig && !secrets.tsigSecret) {
+      const { tsigSecret = before.secrets.tsigSecret } = body.secrets
+      if (connection.type === 'virtual-name' && connection.tsig && !tsigSecret) {
         throw new ApiError(
           'bad-request',
           `secrets.tsigSecret: is missing; the key ${connection.tsig.name} needs its secret`,
@@ -169,26 +172,18 @@ export function setupRoutes<Tx>(deps: {
         key => textOf(body.settings, key) !== textOf(before.settings, key),
       )
       const detail = { changed, secrets: Object.keys(body.secrets) }
-      await write(caller, { action: 'change pair settings', subject: 'pair', detail }, async tx => {
-        const { settings, version } = body
-        if (await stores.pairSettings.write(tx, { settings, secrets, version })) return
-        throw new ApiError(
-          'conflict',
-          `version: ${before.changedBy || 'somebody'} has changed the settings meanwhile; read them again`,
-        )
-      })
+      const line = { action: 'change pair settings', subject: 'pair', detail }
+      await write(caller, line, tx => stores.pairSettings.write(tx, body))
       return shown()
     },
 
     async createJoinToken({ caller }) {
-      const id = randomUUID()
-      const secret = randomBytes(32)
       const { console, fingerprint } = deps.invitation()
-      const line = { action: 'create join token', subject: id }
-      const expires = await write(caller, line, tx =>
-        stores.joinTokens.create(tx, { id, secret, seconds: tokenSeconds }),
+      const line = { action: 'create join token', subject: 'pair' }
+      const { id, secret, expires } = await write(caller, line, tx =>
+        stores.joinTokens.create(tx, tokenSeconds),
       )
-      const token = formatJoinToken({ id, secret, fingerprint })
+      const token = formatJoinToken({ id, secret: Buffer.from(secret, 'base64url'), fingerprint })
       return {
         id,
         line: `keepwatch join ${console} --token ${token}`,

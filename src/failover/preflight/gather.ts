@@ -10,7 +10,7 @@ import { readCertificate, speaksFor } from '../../lib/tls.ts'
 import { domainOf } from './checks-pair.ts'
 import type { PlannedConnection, ServerFacts } from './facts.ts'
 import type { Finding } from './finding.ts'
-import { hostOfMount } from './mounts.ts'
+import { folderHostOf } from './folder-host.ts'
 
 export interface GatherDeps {
   /** What the connection type needs. */
@@ -110,7 +110,7 @@ export async function gatherFacts(deps: GatherDeps, config: GatherConfig): Promi
     folderHost:
       sharedFolder === null
         ? null
-        : hostOfMount(await textOf('/proc/self/mountinfo'), sharedFolder),
+        : folderHostOf(sharedFolder, await textOf('/proc/self/mountinfo')),
     folder,
     probes,
   }

@@ -93,7 +93,7 @@ export function openLink(deps: { identity: Identity }, other: OtherServer): Othe
 
   return {
     async facts(asked) {
-      const query = new URLSearchParams(asked.map(name => ['asked', name]))
+      const query = new URLSearchParams(asked.map((name): [string, string] => ['asked', name]))
       const path = `${preflightPaths.facts}?${query}`
       const { body } = await get(path, factsDeadlineMs, mostFactsBytes)
       return serverFacts.parse(JSON.parse(body.toString()))

@@ -11,13 +11,20 @@ export interface JoinToken {
   createdBy: string
   created: Date
   expires: Date
+  /** By the database's clock. */
+  expired: boolean
+  usedAt: Date | null
+  usedBy: string | null
 }
 
 export interface JoinTokens {
   create(tx: Tx, seconds: number): Promise<JoinToken>
-  /** Null if there is none, it has expired or was used. @throws if the key is not the one it was stored under */
+  /** Also one that has expired or was used. @throws if the key is not the one it was stored under */
   find(id: string): Promise<JoinToken | null>
-  /** @returns false if somebody has used it before, or it has expired: then whoever asks may not join */
+  /**
+   * From now on it is for `by` alone, who may use it again: an answer may have been lost.
+   * @returns false if somebody else has used it before, or it has expired: whoever asks may not join
+   */
   use(tx: Tx, id: string, by: string): Promise<boolean>
 }
 
@@ -25,8 +32,8 @@ interface Row extends Omit<JoinToken, 'secret'> {
   secret: Buffer
 }
 
-const columns = 'id, secret, created_by AS "createdBy", created, expires'
-const valid = 'used_at IS NULL AND expires > clock_timestamp()'
+const columns = `id, secret, created_by AS "createdBy", created, expires,
+  expires <= clock_timestamp() AS expired, used_at AS "usedAt", used_by AS "usedBy"`
 
 /** @param config.key the deployment's key, 32 bytes */
 export function createJoinTokens(deps: { database: Queries }, config: { key: Buffer }): JoinTokens {
@@ -54,7 +61,7 @@ export function createJoinTokens(deps: { database: Queries }, config: { key: Buf
     async find(id) {
       if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(id)) return null
       const [found] = await deps.database.query<Row>(
-        `SELECT ${columns} FROM join_tokens WHERE id = $1 AND ${valid}`,
+        `SELECT ${columns} FROM join_tokens WHERE id = $1`,
         [id],
       )
       return found ? opened(found) : null
@@ -62,8 +69,9 @@ export function createJoinTokens(deps: { database: Queries }, config: { key: Buf
 
     async use(tx, id, by) {
       const used = await tx.query(
-        `UPDATE join_tokens SET used_at = clock_timestamp(), used_by = $2
-         WHERE id = $1 AND ${valid} RETURNING id`,
+        `UPDATE join_tokens SET used_at = coalesce(used_at, clock_timestamp()), used_by = $2
+         WHERE id = $1 AND expires > clock_timestamp() AND (used_by IS NULL OR used_by = $2)
+         RETURNING id`,
         [id, by],
       )
       return used.length > 0
