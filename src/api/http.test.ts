@@ -12,6 +12,8 @@ const samples: Partial<Record<EndpointName, { query?: string; body?: object }>> 
   createDevice: { body: { name: 'edge-1', address: '192.0.2.7', driver: 'cisco-ios' } },
   updateDevice: { body: { note: 'roof' } },
   createCredential: { body: { name: 'core', username: 'backup', password: 'p' } },
+  pausePair: { body: { reason: 'new cables' } },
+  startUpgrade: { body: { version: '0.3.0', holder: 'one' } },
   getTrafficSeries: { query: '?by=src.addr&where=dst.port=443' },
   getTrafficTop: { query: '?by=src.addr,dst.addr' },
 }
@@ -26,6 +28,7 @@ function pathOf(name: EndpointName): string {
     '/versions/:id': '9',
     '/versions/:id/diff': '9',
     '/alarms/:id/acknowledge': '2',
+    '/pair/operations/:id': ids.operation,
   }
   return `${basePath}${path.replace(':id', id[path] ?? '')}${samples[name]?.query ?? ''}`
 }

@@ -36,5 +36,5 @@ export async function runInForeground(
   await starting.catch(() => {})
   await component.stop()
   if (failure !== undefined) throw failure
-  process.exit(0)
+  process.exit(process.exitCode ?? 0)
 }

@@ -23,7 +23,8 @@ import { createDatabase, type Database } from '../../src/store/postgres/database
 import { createDevices } from '../../src/store/postgres/devices.ts'
 import { createJobStore } from '../../src/store/postgres/job-store.ts'
 import { createJobs } from '../../src/store/postgres/jobs.ts'
-import { readLeadership } from '../../src/store/postgres/leadership.ts'
+import { pause, readLeadership, resume } from '../../src/store/postgres/leadership.ts'
+import { createOperations } from '../../src/store/postgres/operations.ts'
 import { createRoleChanges } from '../../src/store/postgres/role-changes.ts'
 import { createServers } from '../../src/store/postgres/servers.ts'
 import { createSessions } from '../../src/store/postgres/sessions.ts'
@@ -64,6 +65,7 @@ export function createApiServer(config: { url: string; name?: string }): ApiServ
     contents: createContents({ database }, { key: randomBytes(32) }),
   })
   const servers = createServers({ database })
+  const operations = createOperations({ database })
   const jobStore = createJobStore({ database, versions })
   const directory = createDirectory(
     {
@@ -73,6 +75,7 @@ export function createApiServer(config: { url: string; name?: string }): ApiServ
       seen: () => servers.seen(name, incarnation),
       readLeader: () => readLeadership(database),
       listDevices: () => devices.list(),
+      runningOperation: () => operations.running(),
       health: () => database.health(),
     },
     { self: name },
@@ -90,9 +93,18 @@ export function createApiServer(config: { url: string; name?: string }): ApiServ
     database: 'there',
     peer: undefined,
     heartbeat: { counter: 1, ageMs: 5, recentMs: [5] },
+    leaseMs: 10_000,
+    paused: undefined,
+    address: { type: 'none', what: [], held: false, fault: undefined },
   })
   const pair = createPairView(
-    { status, directory, engineReady: () => true },
+    {
+      status,
+      onChange: () => () => {},
+      onHeartbeat: () => () => {},
+      directory,
+      engineReady: () => true,
+    },
     {
       name,
       ownConsole: () => `http://127.0.0.1:${http.port}`,
@@ -117,6 +129,14 @@ export function createApiServer(config: { url: string; name?: string }): ApiServ
         jobs: createJobs({ database }),
         credentials: createCredentials({ database }, { key: randomBytes(32) }),
         roleChanges: createRoleChanges({ database }),
+        operations,
+        leadership: { pause, resume },
+        drill: async () => {
+          throw new Error('there is no standby to drill with')
+        },
+        upgrade: async () => {
+          throw new Error('there is no other version')
+        },
         drivers,
         directory,
         telemetry: {

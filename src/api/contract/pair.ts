@@ -43,6 +43,33 @@ export const pairState = z.object({
     timeoutMs: z.number(),
   }),
   database: z.object({ reachable: z.boolean(), latencyMs: z.number().nullable() }),
+  /** Nobody takes over until a person resumes, or until that moment; null: not paused. */
+  paused: z.object({ by: z.string(), reason: z.string(), until: moment.nullable() }).nullable(),
+  /** How the network finds the active server, and whether it finds the answering one so. */
+  address: z.object({
+    type: z.enum(['none', 'virtual-ip', 'virtual-name']),
+    what: z.array(z.string()),
+    held: z.boolean(),
+    fault: z.string().nullable(),
+  }),
+  /** The drill, upgrade or check that is under way. */
+  operation: z.uuid().nullable(),
+})
+
+/** What takes a while and can be watched. */
+export const operation = z.object({
+  id: z.uuid(),
+  kind: z.enum(['switchover', 'drill', 'preflight', 'upgrade']),
+  by: z.string(),
+  started: moment,
+  finished: moment.nullable(),
+  /** Null while it runs. */
+  ok: z.boolean().nullable(),
+  steps: z.array(
+    z.object({ at: moment, server: z.string(), text: z.string(), ok: z.boolean().nullable() }),
+  ),
+  /** Its result; the keys depend on the kind. */
+  report: z.record(z.string(), z.unknown()).nullable(),
 })
 
 const roleChange = z.object({
@@ -83,5 +110,81 @@ export const pairEndpoints = {
     role: 'administrator',
     write: true,
     response: z.object({ accepted: z.literal(true) }),
+  }),
+  watchPair: endpoint({
+    method: 'GET',
+    path: '/pair/live',
+    summary: 'The same as it changes, and at each heartbeat',
+    tag: 'pair',
+    role: 'viewer',
+    write: false,
+    stream: true,
+    response: pairState,
+  }),
+  pausePair: endpoint({
+    method: 'POST',
+    path: '/pair/pause',
+    summary: 'Maintenance: nobody takes over until it is resumed',
+    tag: 'pair',
+    role: 'administrator',
+    write: true,
+    body: z.strictObject({
+      reason: z.string().trim().min(1).max(200),
+      /** Null: until a person resumes. */
+      until: moment.nullable().default(null),
+    }),
+    response: z.object({ paused: z.literal(true) }),
+  }),
+  resumePair: endpoint({
+    method: 'POST',
+    path: '/pair/resume',
+    summary: 'Takeovers are possible again; those so far are forgotten',
+    tag: 'pair',
+    role: 'administrator',
+    write: true,
+    response: z.object({ paused: z.literal(false) }),
+  }),
+  startDrill: endpoint({
+    method: 'POST',
+    path: '/pair/drill',
+    summary: 'A switchover there and back, with a report',
+    tag: 'pair',
+    role: 'administrator',
+    write: true,
+    response: z.object({ id: z.uuid() }),
+  }),
+  getOperation: endpoint({
+    method: 'GET',
+    path: '/pair/operations/:id',
+    summary: 'How far a drill, an upgrade or a check is, and what it found',
+    tag: 'pair',
+    role: 'viewer',
+    write: false,
+    params: z.object({ id: z.uuid() }),
+    response: operation,
+  }),
+  listOperations: endpoint({
+    method: 'GET',
+    path: '/pair/operations',
+    summary: 'Drills, upgrades and checks, newest first',
+    tag: 'pair',
+    role: 'viewer',
+    write: false,
+    query: z.object(paging),
+    response: z.object({ operations: z.array(operation), next: z.string().nullable() }),
+  }),
+  startUpgrade: endpoint({
+    method: 'POST',
+    path: '/pair/upgrade',
+    summary: 'Both servers change to a version that is installed on one of them',
+    tag: 'pair',
+    role: 'administrator',
+    write: true,
+    body: z.strictObject({
+      version: z.string().regex(/^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$/),
+      /** The server on which it is installed. */
+      holder: z.string(),
+    }),
+    response: z.object({ id: z.uuid() }),
   }),
 }

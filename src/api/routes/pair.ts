@@ -1,8 +1,10 @@
 import type { z } from 'zod'
-import type { pairState } from '../contract/pair.ts'
+import type { operation, pairState } from '../contract/pair.ts'
 import { ApiError, type Handlers } from '../handler.ts'
 import { wire } from '../wire.ts'
 import type { Page, PageRequest, Write } from '../write.ts'
+
+type PairState = z.output<typeof pairState>
 
 interface RoleChange {
   id: number
@@ -14,16 +16,62 @@ interface RoleChange {
   sentence: string
 }
 
+interface Operation {
+  id: string
+  kind: z.output<typeof operation>['kind']
+  by: string
+  started: Date
+  finished: Date | null
+  ok: boolean | null
+  steps: { at: Date; server: string; text: string; ok: boolean | null }[]
+  report: Record<string, unknown> | null
+}
+
 export function pairRoutes<Tx>(deps: {
   /** The pair as this server sees it now. */
-  view(): Promise<z.output<typeof pairState>>
+  view(): PairState
+  /** Each time that it has changed, and at each heartbeat, until aborted. */
+  changes(signal: AbortSignal): AsyncIterable<PairState>
   roleChanges: { list(request: PageRequest): Promise<Page<RoleChange>> }
+  operations: {
+    list(request: PageRequest): Promise<Page<Operation>>
+    find(id: string): Promise<Operation | null>
+  }
+  leadership: {
+    pause(tx: Tx, pause: { by: string; reason: string; until: Date | null }): Promise<unknown>
+    resume(tx: Tx): Promise<unknown>
+  }
   write: Write<Tx>
-  /** Hands over; rejects in words if there is nobody to hand over to. */
-  switchOver(by: string): Promise<void>
-}): Handlers<'getPair' | 'listRoleChanges' | 'switchOver'> {
+  /** Hands over; the sentence says why not, if not. */
+  switchover(): { accepted: boolean; sentence: string }
+  /** @throws Error in words if it cannot begin */
+  drill(by: string): Promise<{ id: string }>
+  /** @throws Error in words if it cannot begin */
+  upgrade(request: { version: string; holder: string; by: string }): Promise<{ id: string }>
+  now(): number
+}): Handlers<
+  | 'getPair'
+  | 'watchPair'
+  | 'listRoleChanges'
+  | 'switchOver'
+  | 'pausePair'
+  | 'resumePair'
+  | 'startDrill'
+  | 'startUpgrade'
+  | 'getOperation'
+  | 'listOperations'
+> {
+  const { write } = deps
+
+  function demandStandby() {
+    if (!deps.view().servers.some(server => !server.self && server.role === 'standby')) {
+      throw new ApiError('conflict', 'there is no standby that could take over')
+    }
+  }
+
   return {
-    getPair: () => deps.view(),
+    getPair: async () => deps.view(),
+    watchPair: ({ signal }) => deps.changes(signal),
 
     async listRoleChanges({ query }) {
       const { rows, next } = await deps.roleChanges.list(query)
@@ -31,13 +79,58 @@ export function pairRoutes<Tx>(deps: {
     },
 
     async switchOver({ caller }) {
-      const pair = await deps.view()
-      if (!pair.servers.some(server => !server.self && server.role === 'standby')) {
-        throw new ApiError('conflict', 'there is no standby that could take over')
-      }
-      await deps.write(caller, { action: 'switch over', subject: pair.self }, async () => {})
-      await deps.switchOver(caller.name)
+      demandStandby()
+      await write(caller, { action: 'switch over', subject: deps.view().self }, async () => {})
+      const { accepted, sentence } = deps.switchover()
+      if (!accepted) throw new ApiError('conflict', sentence)
       return { accepted: true }
     },
+
+    async pausePair({ caller, body }) {
+      const { reason } = body
+      const until = body.until === null ? null : new Date(body.until)
+      if (until !== null && until.getTime() <= deps.now()) {
+        throw new ApiError('bad-request', 'until: must be in the future')
+      }
+      const line = { action: 'pause takeovers', subject: 'pair', detail: { reason, until } }
+      await write(caller, line, tx => deps.leadership.pause(tx, { by: caller.name, reason, until }))
+      return { paused: true }
+    },
+
+    async resumePair({ caller }) {
+      const line = { action: 'resume takeovers', subject: 'pair' }
+      await write(caller, line, tx => deps.leadership.resume(tx))
+      return { paused: false }
+    },
+
+    async startDrill({ caller }) {
+      demandStandby()
+      await write(caller, { action: 'drill', subject: deps.view().self }, async () => {})
+      return orConflict(deps.drill(caller.name))
+    },
+
+    async startUpgrade({ caller, body }) {
+      await write(caller, { action: 'upgrade', subject: 'pair', detail: body }, async () => {})
+      return orConflict(deps.upgrade({ ...body, by: caller.name }))
+    },
+
+    async getOperation({ params }) {
+      const found = await deps.operations.find(params.id)
+      if (found === null) throw new ApiError('not-found', `there is no operation ${params.id}`)
+      return wire(found)
+    },
+
+    async listOperations({ query }) {
+      const { rows, next } = await deps.operations.list(query)
+      return { operations: wire(rows), next }
+    },
+  }
+}
+
+async function orConflict<T>(beginning: Promise<T>): Promise<T> {
+  try {
+    return await beginning
+  } catch (error) {
+    throw new ApiError('conflict', (error as Error).message)
   }
 }

@@ -43,6 +43,7 @@ function setUp() {
       seen: async () => state.seen++,
       readLeader: async () => ({ term: 3, holder: 'a', since: new Date(0), reason: 'x' }),
       listDevices: async () => state.devices,
+      runningOperation: async () => null,
       health: async () => ({ reachable: state.reachable, latencyMs: state.reachable ? 2 : null }),
     },
     { self: 'a' },

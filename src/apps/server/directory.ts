@@ -31,6 +31,8 @@ export interface Directory extends Component, DeviceNames {
   peer(): KnownServer | undefined
   leader(): Leader | undefined
   database(): { reachable: boolean; latencyMs: number | null }
+  /** Of the drill, upgrade or check that is under way. */
+  operation(): string | null
   origins: PairView['origins']
 }
 
@@ -45,6 +47,7 @@ export function createDirectory(
     seen(): Promise<unknown>
     readLeader(): Promise<Leader>
     listDevices(): Promise<readonly { name: string; address: string }[]>
+    runningOperation(): Promise<{ id: string } | null>
     health(): Promise<{ reachable: boolean; latencyMs: number | null }>
   },
   config: { self: string },
@@ -52,6 +55,7 @@ export function createDirectory(
   let servers: KnownServer[] = []
   let leader: Leader | undefined
   let names = new Map<string, string>()
+  let operation: string | null = null
   let database = { reachable: false, latencyMs: null as number | null }
   let timer: NodeJS.Timeout | undefined
   let refreshing: Promise<void> | undefined
@@ -60,14 +64,16 @@ export function createDirectory(
     database = await deps.health()
     if (!database.reachable) return
     try {
-      const [, found, led, devices] = await Promise.all([
+      const [, found, led, devices, running] = await Promise.all([
         deps.seen(),
         deps.listServers(),
         deps.readLeader(),
         deps.listDevices(),
+        deps.runningOperation(),
       ])
       servers = found
       leader = led
+      operation = running?.id ?? null
       names = new Map(devices.map(({ address, name }) => [canonical(address), name]))
     } catch (error) {
       deps.tally.count('directory', () => ({ error: (error as Error).message }))
@@ -93,6 +99,7 @@ export function createDirectory(
     peer: () => servers.find(({ name }) => name !== config.self),
     leader: () => leader,
     database: () => database,
+    operation: () => operation,
     origins: () => servers.flatMap(({ consoleUrl }) => URL.parse(consoleUrl)?.origin ?? []),
     nameOf: address => names.get(address) ?? null,
   }

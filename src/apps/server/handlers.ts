@@ -1,5 +1,4 @@
 import type { Handlers } from '../../api/handler.ts'
-import { ApiError } from '../../api/handler.ts'
 import { type DeviceStores, deviceRoutes } from '../../api/routes/devices.ts'
 import { logRoutes, type SyslogFeed } from '../../api/routes/logs.ts'
 import { pairRoutes } from '../../api/routes/pair.ts'
@@ -18,6 +17,7 @@ import type { Credentials } from '../../store/postgres/credentials.ts'
 import type { Tx } from '../../store/postgres/database.ts'
 import type { Devices } from '../../store/postgres/devices.ts'
 import type { Jobs } from '../../store/postgres/jobs.ts'
+import type { Operations } from '../../store/postgres/operations.ts'
 import type { RoleChanges } from '../../store/postgres/role-changes.ts'
 import type { Versions } from '../../store/postgres/versions.ts'
 import { askOf } from './ask.ts'
@@ -44,7 +44,14 @@ export function createHandlers(deps: {
   write: Write<Tx>
   collectors(): { state: CollectorState; seenAt: number }[]
   requestBackup(deviceId: string, by: string): Promise<{ id: string }>
+  operations: Operations
+  leadership: {
+    pause(tx: Tx, pause: { by: string; reason: string; until: Date | null }): Promise<unknown>
+    resume(tx: Tx): Promise<unknown>
+  }
   switchover(): { accepted: boolean; sentence: string }
+  drill(by: string): Promise<{ id: string }>
+  upgrade(request: { version: string; holder: string; by: string }): Promise<{ id: string }>
   onPasswordChosen(user: string): void
 }): Handlers {
   const { clock, write } = deps
@@ -58,12 +65,15 @@ export function createHandlers(deps: {
     }),
     ...pairRoutes({
       write,
+      now,
       roleChanges: deps.roleChanges,
-      view: async () => deps.pair.state(),
-      async switchOver() {
-        const { accepted, sentence } = deps.switchover()
-        if (!accepted) throw new ApiError('conflict', sentence)
-      },
+      operations: deps.operations,
+      leadership: deps.leadership,
+      view: deps.pair.state,
+      changes: deps.pair.changes,
+      switchover: deps.switchover,
+      drill: deps.drill,
+      upgrade: deps.upgrade,
     }),
     ...trafficRoutes({ ask: askOf(deps.telemetry), now }),
     ...logRoutes({ ask: askOf(deps.telemetry), feed: deps.feed, names: deps.directory, now }),

@@ -4,6 +4,7 @@ import type { NodeStatus } from '../../failover/node.ts'
 import type { Directory, KnownServer } from './directory.ts'
 import { createPairView } from './pair-view.ts'
 
+const heard = new Set<() => void>()
 const moment = new Date('2025-11-21T00:00:00Z')
 
 function known(name: string, consoleUrl: string): KnownServer {
@@ -37,16 +38,29 @@ function viewOf(
     database: 'there',
     heartbeat: { counter: 7, ageMs: undefined, recentMs: [] },
     peer: undefined,
+    leaseMs: 10_000,
+    paused: undefined,
+    address: { type: 'none', what: [], held: false, fault: undefined },
     ...change,
   }
   const directory = {
     servers: () => servers,
     leader: () => ({ term: 4, holder: 'b', since: new Date(0), reason: 'x' }),
     database: () => ({ reachable: true, latencyMs: 1 }),
+    operation: () => null,
     origins: () => servers.map(({ consoleUrl }) => new URL(consoleUrl).origin),
   } as unknown as Directory
   return createPairView(
-    { status: () => status, directory, engineReady: () => true },
+    {
+      status: () => status,
+      onChange(listener) {
+        heard.add(() => listener(status))
+        return () => heard.clear()
+      },
+      onHeartbeat: () => () => {},
+      directory,
+      engineReady: () => true,
+    },
     {
       name: 'a',
       timings: { heartbeatMs: 1, leaseMs: 1, timeoutMs: 1 },
@@ -98,6 +112,30 @@ test('an active names itself', () => {
 test('what it says is what the contract promises', () => {
   const state = viewOf({ role: 'active', state: 'active', active: 'a' }).state()
   expect(pairState.parse(state)).toEqual(state)
+})
+
+test('a pause and what is wrong with the address are told', () => {
+  const state = viewOf({
+    paused: { by: 'ada', reason: 'new cables', until: moment },
+    address: { type: 'virtual-ip', what: ['192.0.2.10/24'], held: false, fault: 'no interface' },
+  }).state()
+  expect(pairState.parse(state)).toMatchObject({
+    paused: { by: 'ada', reason: 'new cables', until: moment.toISOString() },
+    address: { type: 'virtual-ip', fault: 'no interface' },
+  })
+})
+
+test('who watches is told at once, and again when something changes, until he goes', async () => {
+  const gone = new AbortController()
+  const told = viewOf({}).changes(gone.signal)[Symbol.asyncIterator]()
+  expect((await told.next()).value).toMatchObject({ self: 'a', role: 'standby' })
+  const second = told.next()
+  for (const tell of heard) tell()
+  expect((await second).value).toMatchObject({ self: 'a' })
+  const third = told.next()
+  gone.abort()
+  expect((await third).done).toBe(true)
+  expect(heard.size).toBe(0)
 })
 
 test('its own console is always one of the pair’s, also before it knows of any', () => {

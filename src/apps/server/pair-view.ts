@@ -1,16 +1,28 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { z } from 'zod'
 import type { pairState } from '../../api/contract/pair.ts'
 import type { PairView } from '../../api/http.ts'
-import type { NodeStatus } from '../../failover/node.ts'
+import type { FailoverNode, NodeStatus } from '../../failover/node.ts'
 import type { Directory, KnownServer } from './directory.ts'
 
 type PairState = z.output<typeof pairState>
 
+/** Between two tellings of the live pair. */
+const leastMs = 200
+const mostMs = 2000
+
 /** The pair as this server sees it, out of its node, its peer's answers and the state. */
 export function createPairView(
-  deps: { status(): NodeStatus; directory: Directory; engineReady(): boolean },
+  deps: Pick<FailoverNode, 'status' | 'onChange' | 'onHeartbeat'> & {
+    directory: Directory
+    engineReady(): boolean
+  },
   config: { name: string; timings: PairState['timings']; ownConsole: () => string },
-): PairView & { state(): PairState } {
+): PairView & {
+  state(): PairState
+  /** At once, then whenever something has changed, and at least every two seconds. */
+  changes(signal: AbortSignal): AsyncIterable<PairState>
+} {
   const { directory } = deps
 
   function consoleOf(name: string | undefined): string | null {
@@ -39,7 +51,68 @@ export function createPairView(
     return evidence?.kind === 'alive' && evidence.server === server.name ? evidence.healthy : null
   }
 
+  function state(): PairState {
+    const status = deps.status()
+    const { paused, address } = status
+    return {
+      self: config.name,
+      role: status.role,
+      term: status.term,
+      active: status.active ?? null,
+      activeConsole: consoleOf(status.active),
+      since: sinceOf(status),
+      sentence: status.sentence,
+      servers: directory.servers().map(server => {
+        const self = server.name === config.name
+        return {
+          name: server.name,
+          installed: server.installed,
+          role: roleOf(server, status),
+          self,
+          version: server.version,
+          console: server.consoleUrl,
+          startedAt: server.startedAt.toISOString(),
+          seenAt: server.seenAt.toISOString(),
+          engine: self ? deps.engineReady() : healthOf(server, status),
+        }
+      }),
+      heartbeat: {
+        counter: status.heartbeat.counter,
+        ageMs: status.heartbeat.ageMs ?? null,
+        recentMs: status.heartbeat.recentMs,
+      },
+      timings: config.timings,
+      database: directory.database(),
+      paused: paused ? { ...paused, until: paused.until?.toISOString() ?? null } : null,
+      address: { ...address, fault: address?.fault ?? null },
+      operation: directory.operation(),
+    }
+  }
+
+  async function* changes(signal: AbortSignal): AsyncIterable<PairState> {
+    let changed = Promise.withResolvers<void>()
+    const notice = () => changed.resolve()
+    const ends = [deps.onChange(notice), deps.onHeartbeat(notice)]
+    signal.addEventListener('abort', notice, { once: true })
+    try {
+      while (!signal.aborted) {
+        changed = Promise.withResolvers<void>()
+        yield state()
+        // Several changes at once are told once.
+        await sleep(leastMs, undefined, { signal }).catch(() => {})
+        const timer = setTimeout(notice, mostMs)
+        await changed.promise
+        clearTimeout(timer)
+      }
+    } finally {
+      signal.removeEventListener('abort', notice)
+      for (const end of ends) end()
+    }
+  }
+
   return {
+    state,
+    changes,
     role: () => deps.status().role,
     activeConsole: () => consoleOf(deps.status().active),
     summary() {
@@ -57,38 +130,5 @@ export function createPairView(
       }
     },
     origins: () => [...new Set([new URL(config.ownConsole()).origin, ...directory.origins()])],
-    state() {
-      const status = deps.status()
-      return {
-        self: config.name,
-        role: status.role,
-        term: status.term,
-        active: status.active ?? null,
-        activeConsole: consoleOf(status.active),
-        since: sinceOf(status),
-        sentence: status.sentence,
-        servers: directory.servers().map(server => {
-          const self = server.name === config.name
-          return {
-            name: server.name,
-            installed: server.installed,
-            role: roleOf(server, status),
-            self,
-            version: server.version,
-            console: server.consoleUrl,
-            startedAt: server.startedAt.toISOString(),
-            seenAt: server.seenAt.toISOString(),
-            engine: self ? deps.engineReady() : healthOf(server, status),
-          }
-        }),
-        heartbeat: {
-          counter: status.heartbeat.counter,
-          ageMs: status.heartbeat.ageMs ?? null,
-          recentMs: status.heartbeat.recentMs,
-        },
-        timings: config.timings,
-        database: directory.database(),
-      }
-    },
   }
 }

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { existsSync, rmSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { createAlarmWatch } from '../../alarms/watch.ts'
 import { createHttp } from '../../api/http.ts'
 import { rememberLogIns } from '../../api/remembered.ts'
 import { createAuthenticate } from '../../api/routes/session.ts'
@@ -25,11 +26,16 @@ import { createTelemetryStore } from '../../store/clickhouse/telemetry-store.ts'
 import type { Tx } from '../../store/postgres/database.ts'
 import { createDeviceSource } from '../../store/postgres/device-source.ts'
 import { createJobStore } from '../../store/postgres/job-store.ts'
-import { readLeadership } from '../../store/postgres/leadership.ts'
+import { pause, readLeadership, resume } from '../../store/postgres/leadership.ts'
 import { opening } from '../named-files.ts'
-import { createActiveWork } from './active-work.ts'
+import { openHome } from '../upgrade/home.ts'
+import { type ProvenMessage, startAgain } from '../upgrade/launcher.ts'
+import { createUpgrader } from '../upgrade/upgrader.ts'
+import { fetchVersion, versionRoutes } from '../upgrade/version-link.ts'
+import { type ActiveWork, createActiveWork } from './active-work.ts'
 import { conditionsNow } from './conditions.ts'
 import { createDirectory } from './directory.ts'
+import { createDrills } from './drill.ts'
 import { createHandlers } from './handlers.ts'
 import { createHealthWatch } from './health.ts'
 import { openSettings } from './opened.ts'
@@ -52,7 +58,9 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
   const log = createLog({ level: settings.log, part: name })
   const metrics = createMetrics({ server: name })
   const base = { log, metrics, clock }
-  const tally = createTally<'directory' | 'alarms' | 'look-back' | 'syslog-feed'>(base, {
+  const tally = createTally<
+    'directory' | 'alarms' | 'look-back' | 'syslog-feed' | 'drill' | 'upgrade'
+  >(base, {
     name: 'server_problems',
     help: 'Background work of the server that failed, by reason',
   })
@@ -77,6 +85,7 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
       seen: () => state.servers.seen(name, incarnation),
       readLeader: () => readLeadership(database),
       listDevices: () => devices.all(),
+      runningOperation: () => state.operations.running(),
       health: () => database.health(),
     },
     { self: name },
@@ -104,16 +113,16 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
     },
     ask: telemetry.query,
   })
-  const work = createActiveWork(
-    {
-      log,
-      database,
-      users: state.users,
-      tokens: state.tokens,
-      alarms,
-      backups,
-      tally,
-      lookBack: () => feed.lookBack(clock.wall()),
+  const alarmWatch = (term: number) =>
+    createAlarmWatch({
+      store: {
+        async open() {
+          const { rows } = await alarms.list({ open: true, limit: 1000 })
+          return rows.map(({ key }) => key)
+        },
+        raise: condition => inTerm(term)(tx => alarms.raise(tx, condition)),
+        clear: key => inTerm(term)(tx => alarms.clear(tx, key)),
+      },
       async conditions() {
         const all = await devices.list()
         return conditionsNow({
@@ -128,6 +137,18 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
           ),
         })
       },
+      tally,
+    })
+  const work = createActiveWork(
+    {
+      ...state,
+      log,
+      parts: [
+        backups,
+        eachTerm(alarmWatch),
+        { start: lookBack, stop: async () => {} },
+        { start: () => drills.start(), stop: () => drills.stop() },
+      ],
     },
     { first },
   )
@@ -157,6 +178,57 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
     { name, incarnation, timings },
   )
 
+  const drills = createDrills(
+    {
+      clock,
+      store: state.operations,
+      tally,
+      peer: () => directory.peer()?.name,
+      switchover: node.switchover,
+    },
+    { self: name },
+  )
+  const home = process.env.KEEPWATCH_HOME ? openHome(process.env.KEEPWATCH_HOME) : undefined
+  const upgrader = createUpgrader(
+    {
+      clock,
+      log,
+      tally,
+      store: state.operations,
+      home,
+      self() {
+        const { role, fault, database: reached, state: doing, peer } = node.status()
+        const other = directory.peer()
+        const answer = peer?.evidence.kind === 'alive' ? peer.evidence : undefined
+        return {
+          server: name,
+          role,
+          ready:
+            fault === undefined &&
+            reached === 'there' &&
+            (doing === 'standby' || doing === 'active') &&
+            telemetry.ready(),
+          other: other && { name: other.name, version: answer?.version ?? other.version },
+        }
+      },
+      async fetch(wanted, progress) {
+        const peer = directory.peer()
+        if (!home || !peer) throw new Error('there is no other server to fetch it from')
+        const from = { name: peer.name, host: peer.linkHost, port: peer.linkPort }
+        await fetchVersion({ home, identity, progress }, from, wanted, version)
+      },
+      switchover: node.switchover,
+      restart() {
+        process.exitCode = startAgain
+        process.kill(process.pid, 'SIGTERM')
+      },
+      prove() {
+        if (process.connected) process.send?.({ proven: version } satisfies ProvenMessage)
+      },
+    },
+    { version, orderEveryMs: timings.leaseMs + 2000 },
+  )
+
   const receiver: Receiver = createReceiver(
     {
       ...base,
@@ -164,12 +236,13 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
       store: telemetry,
       linkState: () => linkState(node),
       onStored: feed.stored,
+      routes: home ? versionRoutes(home) : [],
     },
     { host: settings.link.host, port: settings.link.port },
   )
 
   const pair = createPairView(
-    { status: node.status, directory, engineReady: telemetry.ready },
+    { ...node, directory, engineReady: telemetry.ready },
     {
       name,
       ownConsole: consoleUrl,
@@ -198,7 +271,14 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
         write: createWrite({ database, audit: state.audit, term: node.term }),
         collectors: () => receiver.collectors(),
         requestBackup: (id, by) => backups.request(id, by),
-        switchover: () => node.switchover(),
+        leadership: { pause, resume },
+        switchover: node.switchover,
+        drill: drills.begin,
+        async upgrade(request) {
+          const id = randomUUID()
+          await upgrader.begin({ ...request, id })
+          return { id }
+        },
         onPasswordChosen(user) {
           if (user === 'admin' && first) rmSync(first.passwordFile, { force: true })
         },
@@ -226,6 +306,17 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
         linkPort: receiver.port,
       }),
     stop: async () => {},
+  }
+
+  /** At what was said while nobody, or the former active, looked. Nobody waits for it. */
+  async function lookBack() {
+    void feed.lookBack(clock.wall()).catch(error => {
+      tally.count('look-back', () => ({ error: (error as Error).message }))
+    })
+  }
+
+  function inTerm(term: number) {
+    return <T>(write: (tx: Tx) => Promise<T>) => database.fenced(term, { name: 'keepwatch' }, write)
   }
 
   function currentTerm(): number {
@@ -262,6 +353,7 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
     directory,
     node,
     health,
+    upgrader,
   ])
   return {
     start: () => sequence.start(),
@@ -272,6 +364,21 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
     },
     get url() {
       return consoleUrl()
+    },
+  }
+}
+
+/** A part of the active's work that is made anew for each term. */
+function eachTerm(make: (term: number) => Component): ActiveWork {
+  let made: Component | undefined
+  return {
+    async start(term) {
+      made = make(term)
+      await made.start()
+    },
+    async stop() {
+      await made?.stop()
+      made = undefined
     },
   }
 }

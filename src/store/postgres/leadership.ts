@@ -40,10 +40,11 @@ export async function pause(
   pause: { by: string; reason: string; until: Date | null },
 ): Promise<void> {
   const { by, reason, until } = pause
-  await tx.query(
-    'UPDATE leadership SET paused_by = $1, paused_reason = $2, paused_until = $3',
-    [by, reason, until],
-  )
+  await tx.query('UPDATE leadership SET paused_by = $1, paused_reason = $2, paused_until = $3', [
+    by,
+    reason,
+    until,
+  ])
 }
 
 /** Takeovers are possible again, and those so far are forgotten. */
