@@ -120,6 +120,41 @@ describe('every operation of the contract', () => {
   )
 })
 
+describe('a standby where no address moves', () => {
+  const asAdministrator = () => ({ authorization: edge.tokenOf('administrator') })
+  const page = { accept: 'text/html' }
+  const noMove = () => Object.assign(edge.pair, { role: 'standby', addressMoves: false })
+
+  test('sends people to the same page of the active, and programs with their change', async () => {
+    noMove()
+    const opened = await edge.call('GET', '/devices?x=1', { headers: page })
+    expect(opened.status).toBe(307)
+    expect(opened.headers.location).toBe(`${otherConsole}/devices?x=1`)
+    const body = { reason: 'new cables' }
+    const changed = await edge.call('POST', `${basePath}/pair/pause`, {
+      headers: asAdministrator(),
+      body,
+    })
+    expect(changed.status).toBe(307)
+    expect(changed.headers.location).toBe(`${otherConsole}${basePath}/pair/pause`)
+    expect(errorBody.parse(changed.json).error.code).toBe('not-active')
+  })
+
+  test('answers questions itself, and shows its own console to who asks for it', async () => {
+    noMove()
+    expect(
+      (await edge.call('GET', `${basePath}/pair`, { headers: asAdministrator() })).status,
+    ).toBe(200)
+    expect((await edge.call('GET', '/?here', { headers: page })).headers.location).toBeUndefined()
+  })
+
+  test('sends nobody anywhere when nobody is active', async () => {
+    noMove()
+    edge.pair.activeConsole = null
+    expect((await edge.call('GET', '/', { headers: page })).headers.location).toBeUndefined()
+  })
+})
+
 test('the first password is changed, and then the rest is open', async () => {
   const logIn = await edge.call('POST', `${basePath}/session`, { body: { user: 'new', password } })
   const cookie = logIn.headers['set-cookie']![0]!.split(';')[0]!

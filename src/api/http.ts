@@ -18,6 +18,7 @@ import { judgeOrigin, setSecurityHeaders } from './guard.ts'
 import { ApiError, type Caller, type Handlers } from './handler.ts'
 import { given, parse } from './input.ts'
 import { openApi } from './openapi.ts'
+import { type Asked, changeAtActive, pageOfActive } from './redirect.ts'
 import { type StreamTimes, sendEvents, streamTimes } from './stream.ts'
 
 const sessionCookie = 'keepwatch'
@@ -39,6 +40,8 @@ export interface PairView {
   }
   /** Origins of the pair's consoles: they may call each other's API from a browser. */
   origins(): readonly string[]
+  /** An address or a name moves with the active; else a standby sends people and programs to it. */
+  addressMoves(): boolean
 }
 
 export interface HttpDeps {
@@ -160,6 +163,8 @@ export function createHttp(deps: HttpDeps, config: HttpConfig): HttpServer {
   app.addHook('onRequest', async (request, reply) => {
     const origins = deps.pair.origins()
     setSecurityHeaders(reply, origins)
+    const page = standbyOnly() && pageOfActive(asked(request), deps.pair.activeConsole())
+    if (page) return reply.header('Cache-Control', 'no-store').redirect(page, 307)
     const judgement = judgeOrigin(request, reply, origins)
     if (judgement === 'preflight') return reply.code(204).send()
     if (judgement === 'foreign') {
@@ -168,6 +173,10 @@ export function createHttp(deps: HttpDeps, config: HttpConfig): HttpServer {
       return fail(reply, new ApiError('not-allowed', `requests from ${from} are not accepted`))
     }
   })
+  function standbyOnly(): boolean {
+    return deps.pair.role() !== 'active' && !deps.pair.addressMoves()
+  }
+
   app.addHook('onResponse', async (request, reply) => {
     const { operation } = request.routeOptions.config as { operation?: string }
     if (operation === undefined) return
@@ -336,13 +345,20 @@ export function createHttp(deps: HttpDeps, config: HttpConfig): HttpServer {
     if (reason === 'failed') refused.count(reason, () => ({ ...about, error: error.stack }))
     else if (reason !== undefined) refused.count(reason, () => about)
     const untold = 'something failed that should not; the log of the server says what'
-    return fail(reply, answer ?? new ApiError('internal', untold))
+    return fail(reply, answer ?? new ApiError('internal', untold), elsewhere(answer, request))
   }
 
-  function fail(reply: FastifyReply, { code, message }: ApiError) {
+  /** Where a program goes on with its change; undefined where an address leads to the active, too. */
+  function elsewhere(answer: ApiError | undefined, request: FastifyRequest) {
+    if (answer?.code !== 'not-active' || known.has(request.raw) || !standbyOnly()) return undefined
+    return changeAtActive(asked(request), deps.pair.activeConsole())
+  }
+
+  function fail(reply: FastifyReply, { code, message }: ApiError, location?: string) {
     const active = code === 'not-active' ? { active: deps.pair.activeConsole() } : {}
+    if (location !== undefined) reply.header('Location', location)
     return reply
-      .code(errorCodes[code])
+      .code(location === undefined ? errorCodes[code] : 307)
       .header('Cache-Control', 'no-store')
       .send({ error: { code, message, ...active } })
   }
@@ -368,6 +384,10 @@ export function createHttp(deps: HttpDeps, config: HttpConfig): HttpServer {
       return port
     },
   }
+}
+
+function asked({ method, url, headers }: FastifyRequest): Asked {
+  return { method, url, accept: headers.accept, origin: headers.origin }
 }
 
 function allow(endpoint: Endpoint, name: EndpointName, caller: Caller | undefined) {

@@ -1,6 +1,6 @@
 import { mkdirSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
-import { defaultTimings, type Timings } from '../../failover/timings.ts'
+import { type Timings, timingsOf, UnsafeTimings } from '../../failover/timings.ts'
 import { unusableSetting } from '../../lib/settings.ts'
 import type { Identity } from '../../lib/tls.ts'
 import { consoleTls, identityIn, textIn } from '../named-files.ts'
@@ -56,11 +56,15 @@ export function openSettings(settings: ServerSettings, file: string): Opened {
       passwordFile: at(settings.first.passwordFile),
       tokenFile: at(settings.first.tokenFile),
     },
-    timings: {
-      ...defaultTimings,
-      heartbeatIntervalMs: settings.failover.heartbeatMs,
-      leaseMs: settings.failover.leaseMs,
-      heartbeatTimeoutMs: settings.failover.timeoutMs,
-    },
+    timings: timingsIn(settings, file),
+  }
+}
+
+function timingsIn(settings: ServerSettings, file: string): Timings {
+  try {
+    return timingsOf(settings.failover)
+  } catch (error) {
+    if (!(error instanceof UnsafeTimings)) throw error
+    throw unusableSetting(file, `failover.${error.setting}`, error.message)
   }
 }

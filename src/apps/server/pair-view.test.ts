@@ -28,6 +28,7 @@ function viewOf(
   const status: NodeStatus = {
     server: 'a',
     incarnation: 'x',
+    version: '1',
     role: 'standby',
     state: 'standby',
     term: 4,

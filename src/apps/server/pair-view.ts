@@ -129,6 +129,7 @@ export function createPairView(
         sentence,
       }
     },
+    addressMoves: () => deps.status().address?.type !== 'none',
     origins: () => [...new Set([new URL(config.ownConsole()).origin, ...directory.origins()])],
   }
 }

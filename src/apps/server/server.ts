@@ -15,8 +15,10 @@ import { noAddress } from '../../failover/address/none.ts'
 import { createRowLease } from '../../failover/lease/row.ts'
 import { createNode, type FailoverNode, linkState } from '../../failover/node.ts'
 import { createPeer } from '../../failover/peer.ts'
+import { createTermFile } from '../../failover/term-file.ts'
 import { systemClock } from '../../lib/clock.ts'
 import { type Component, createSequence } from '../../lib/component.ts'
+import { databaseTargets } from '../../lib/database-hosts.ts'
 import { createLog } from '../../lib/log.ts'
 import { createMetrics } from '../../lib/metrics.ts'
 import { createTally } from '../../lib/tally.ts'
@@ -158,7 +160,10 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
       ...base,
       lease: createRowLease(
         { clock, fatal: error => die(`the lease failed: ${error.message}`) },
-        { name, incarnation, timings, target: { connectionString: settings.database.url } },
+        {
+          ...{ name, incarnation, timings, takeovers: settings.failover.takeovers },
+          targets: databaseTargets(settings.database.url),
+        },
       ),
       peer: createPeer(
         { ...base, identity },
@@ -171,11 +176,12 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
         },
       ),
       address: noAddress,
+      memory: createTermFile(join(dataDir, 'term.json')),
       work,
       record: change => state.roleChanges.append(change),
       die,
     },
-    { name, incarnation, timings },
+    { name, incarnation, version, timings },
   )
 
   const drills = createDrills(
