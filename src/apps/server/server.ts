@@ -22,7 +22,7 @@ import { databaseTargets } from '../../lib/database-hosts.ts'
 import { createLog } from '../../lib/log.ts'
 import { createMetrics } from '../../lib/metrics.ts'
 import { createTally } from '../../lib/tally.ts'
-import { version } from '../../lib/version.ts'
+import { obstacleBetween, version } from '../../lib/version.ts'
 import { createEmbeddedEngine } from '../../store/clickhouse/engine.ts'
 import { createTelemetryStore } from '../../store/clickhouse/telemetry-store.ts'
 import type { Tx } from '../../store/postgres/database.ts'
@@ -46,6 +46,9 @@ import type { ServerSettings } from './settings.ts'
 import { createState } from './state.ts'
 import { createSyslogFeed } from './syslog-feed.ts'
 import { createWrite } from './write.ts'
+
+/** A server that has not said for so long that it lives is no partner to be compatible with. */
+const goneMs = 600_000
 
 export interface KeepwatchServer extends Component {
   /** Of the console. */
@@ -301,8 +304,9 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
   )
 
   const registration: Component = {
-    start: () =>
-      state.servers.register({
+    async start() {
+      await demandCompatible()
+      await state.servers.register({
         name,
         installed: settings.installed,
         incarnation,
@@ -310,8 +314,18 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
         consoleUrl: consoleUrl(),
         linkHost: settings.link.advertise,
         linkPort: receiver.port,
-      }),
+      })
+    },
     stop: async () => {},
+  }
+
+  /** @throws Error if the other server runs, in a version that this one cannot be a pair with */
+  async function demandCompatible() {
+    const other = (await state.servers.list()).find(server => server.name !== name)
+    if (!other || clock.wall() - other.seenAt.getTime() > goneMs) return
+    const obstacle = obstacleBetween(version, other.version)
+    if (obstacle === undefined) return
+    throw new Error(`cannot be a pair with ${other.name}: ${obstacle}`)
   }
 
   /** At what was said while nobody, or the former active, looked. Nobody waits for it. */
