@@ -83,6 +83,7 @@ export function createApiServer(config: { url: string; name?: string }): ApiServ
   const status = (): NodeStatus => ({
     server: name,
     incarnation,
+    version: '1',
     role: believes.role,
     state: believes.role,
     term: believes.term,

@@ -1,5 +1,5 @@
 /** What every PostgreSQL that holds the state must hold to: migrations and the fence. */
-import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
@@ -8,7 +8,13 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { systemClock } from '../../src/lib/clock.ts'
 import { DatabaseAway, TermOver } from '../../src/lib/errors.ts'
 import { createDatabase, type Database } from '../../src/store/postgres/database.ts'
-import { MigrationError, migrate, migrationFolder } from '../../src/store/postgres/migrate.ts'
+import {
+  MigrationError,
+  migrate,
+  migrationFolder,
+  type Program,
+  pendingMigrations,
+} from '../../src/store/postgres/migrate.ts'
 import {
   applicationName,
   createTestDatabases,
@@ -23,7 +29,15 @@ import { startProxy } from './proxy.ts'
 const who = { name: 'a test' }
 
 /** Written by everybody, at any time. */
-const unfenced = ['heartbeat', 'leadership', 'migrations', 'role_changes', 'servers', 'sessions']
+const unfenced = [
+  'heartbeat',
+  'leadership',
+  'migrations',
+  'operations',
+  'role_changes',
+  'servers',
+  'sessions',
+]
 
 const slow = { timeout: 30_000 }
 
@@ -277,7 +291,7 @@ export function fencingContract(server: () => string): void {
           const error = await database.fenced(0, who, tx => insert(tx, 'cut', 0)).catch(e => e)
           expect(error).toBeInstanceOf(DatabaseAway)
           expect(error.outcome).toBe('nothing-written')
-          expect(await database.health()).toEqual({ reachable: false, latencyMs: null })
+          expect(await database.health()).toMatchObject({ reachable: false, latencyMs: null })
           proxy.mend()
           await database.fenced(0, who, tx => insert(tx, 'mended', 0))
         })
@@ -322,13 +336,25 @@ export function fencingContract(server: () => string): void {
       await databases.drop(empty)
     })
 
-    async function migrateOnce(from?: string) {
+    async function migrateOnce(program: Program = {}) {
       const one = await connected(empty)
       try {
-        return await migrate(one, from)
+        return await migrate(one, program)
       } finally {
         await one.end()
       }
+    }
+
+    const inDatabase = async (sql: string) => {
+      const one = await connected(empty)
+      await one.query(sql).finally(() => one.end())
+    }
+
+    /** One more migration, as a later version brings it. */
+    async function addLater(sql: string) {
+      const number = `${(await readdir(folder)).length + 1}`.padStart(4, '0')
+      await writeFile(join(folder, `${number}-later.sql`), sql)
+      return `${number}-later`
     }
 
     test('run once when several start at the same moment', async () => {
@@ -341,20 +367,82 @@ export function fencingContract(server: () => string): void {
     test('are refused when one was changed after it was applied', async () => {
       await migrateOnce()
       await writeFile(join(folder, '0001-state.sql'), 'SELECT 1;')
-      await expect(migrateOnce(folder)).rejects.toThrow(MigrationError)
-      await expect(migrateOnce(folder)).rejects.toThrow('must not change')
+      await expect(migrateOnce({ folder })).rejects.toThrow(MigrationError)
+      await expect(migrateOnce({ folder })).rejects.toThrow('must not change')
     })
 
-    test('are refused when the database is ahead of the program', async () => {
-      await writeFile(join(folder, '0002-later.sql'), 'CREATE TABLE later (x integer);')
-      expect(await migrateOnce(folder)).toEqual(['0001-state', '0002-later'])
-      await expect(migrateOnce()).rejects.toThrow('0002-later')
+    test('of a later version let this one go on, unless they say that they do not', async () => {
+      await addLater('CREATE TABLE later (x integer);')
+      await migrateOnce({ folder, version: '99.1.0' })
+      expect(await migrateOnce()).toEqual([])
+      const name = await addLater('-- compatible-from: 99.0.0\nDROP TABLE later;')
+      expect(await migrateOnce({ folder, version: '99.2.0' })).toEqual([name])
+      await expect(migrateOnce()).rejects.toThrow(
+        `this database was upgraded by 99.2.0, with ${name}, and needs at least 99.0.0`,
+      )
+      expect(await migrateOnce({ version: '99.0.0' })).toEqual([])
+    })
+
+    test('wait for an older server that runs, and are told of', async () => {
+      await migrateOnce()
+      await inDatabase(
+        `INSERT INTO servers (name, installed, incarnation, version, console_url, link_host,
+           link_port, started_at)
+         VALUES ('two', 'secondary', gen_random_uuid(), '0.9.0', '', '', 1, now())`,
+      )
+      const name = await addLater('-- compatible-from: 99.0.0\n-- may-wait\nSELECT 1;')
+      const one = { folder, version: '99.0.0', server: 'one' }
+      expect(await migrateOnce(one)).toEqual([])
+      const client = await connected(empty)
+      expect(await pendingMigrations(client, one)).toEqual({
+        apply: [],
+        later: [name],
+        reason: expect.stringContaining('server two runs 0.9.0'),
+      })
+      await client.end()
+      const needed = await addLater('CREATE TABLE later (x integer);')
+      await expect(migrateOnce(one)).rejects.toMatchObject({ passing: true })
+      expect(await migrateOnce({ ...one, server: 'two' })).toEqual([name, needed])
+    })
+
+    test('do not wait for a server that has gone', async () => {
+      await migrateOnce()
+      await inDatabase(
+        `INSERT INTO servers (name, installed, incarnation, version, console_url, link_host,
+           link_port, started_at, seen_at)
+         VALUES ('two', 'secondary', gen_random_uuid(), '0.9.0', '', '', 1, now(), now() - interval '1 minute')`,
+      )
+      const name = await addLater('-- compatible-from: 99.0.0\nSELECT 1;')
+      const one = { folder, version: '99.0.0', server: 'one' }
+      await inDatabase(
+        `UPDATE leadership SET holder = 'two', term = 1, released = false;
+         UPDATE heartbeat SET term = 1, beaten_at = clock_timestamp()`,
+      )
+      await expect(migrateOnce(one)).rejects.toThrow('server two runs 0.9.0')
+      await inDatabase('UPDATE leadership SET released = true')
+      expect(await migrateOnce(one)).toEqual([name])
+    })
+
+    test('find the table of a version before 0.2.0, which did not say who made it', async () => {
+      await migrateOnce()
+      await inDatabase(`ALTER TABLE migrations DROP COLUMN compatible_from, DROP COLUMN applied_by`)
+      const name = await addLater('SELECT 1;')
+      expect(await migrateOnce({ folder })).toEqual([name])
+    })
+
+    test('do not hold up an active that writes: they give up their wait for a table', async () => {
+      await migrateOnce()
+      await addLater('ALTER TABLE audit ADD COLUMN later integer;')
+      const busy = await connected(empty)
+      await busy.query('BEGIN; LOCK TABLE audit IN ROW EXCLUSIVE MODE')
+      await expect(migrateOnce({ folder })).rejects.toMatchObject({ code: '55P03' })
+      await busy.end()
     })
 
     test('leave nothing of themselves when one of them fails', async () => {
-      await writeFile(join(folder, '0002-broken.sql'), 'CREATE TABLE half (x integer); SELECT 1/0;')
-      await expect(migrateOnce(folder)).rejects.toThrow('migration 0002-broken failed')
-      expect(await migrateOnce()).toEqual(['0001-state'])
+      const name = await addLater('CREATE TABLE half (x integer); SELECT 1/0;')
+      await expect(migrateOnce({ folder })).rejects.toThrow(`migration ${name} failed`)
+      expect(await migrateOnce()).toContain('0001-state')
     })
   })
 }

@@ -141,6 +141,7 @@ export function pairContract(current: () => TestState): void {
       message: { subject: happened, happened, facts: [], means: '', act: [], link: null },
       at: '2026-11-22T00:00:00Z',
       server: 'one',
+      term: 7,
       thread: 'a',
     })
     const message = (id: string, change: Partial<NewNotice> = {}): NewNotice => ({

@@ -55,6 +55,7 @@ export function createContents(deps: { database: Queries }, config: { key: Buffe
       const [found] = await deps.database.query<{ compressed: Buffer; sealed: boolean }>(
         'SELECT compressed, sealed FROM contents WHERE hash = $1',
         [hash],
+        'long',
       )
       if (!found) return null
       const compressed = found.sealed

@@ -1,19 +1,26 @@
 /** The state's PostgreSQL: a pool of connections, and transactions that are fenced by the term. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
-import { Counter, Gauge, Histogram } from 'prom-client'
+import { Counter, Histogram } from 'prom-client'
 import type { Clock } from '../../lib/clock.ts'
 import type { Component } from '../../lib/component.ts'
-import { DatabaseAway, Overloaded, TermOver } from '../../lib/errors.ts'
+import { databaseTargets } from '../../lib/database-hosts.ts'
+import { DatabaseAway, TermOver } from '../../lib/errors.ts'
 import type { Log } from '../../lib/log.ts'
 import type { Metrics } from '../../lib/metrics.ts'
 import { createTally } from '../../lib/tally.ts'
-import { failureOf, isFatal } from './failures.ts'
-import { migrate } from './migrate.ts'
+import { failureOf, isFatal, isReadOnly } from './failures.ts'
+import { createFollowingPool } from './following-pool.ts'
+import { MigrationError, migrate, type PendingMigrations, pendingMigrations } from './migrate.ts'
 
 /** Where statements go. `bigint` comes out as number, `timestamptz` as Date, `bytea` as Buffer. */
 export interface Queries {
-  query<Row extends object>(sql: string, params?: readonly unknown[]): Promise<Row[]>
+  /** @param patience `long`: it may take its time; who waits for it knows */
+  query<Row extends object>(
+    sql: string,
+    params?: readonly unknown[],
+    patience?: 'everyday' | 'long',
+  ): Promise<Row[]>
 }
 
 /** A transaction that has shown its term; of no use once its function has ended. */
@@ -27,6 +34,10 @@ export interface DatabaseHealth {
   reachable: boolean
   /** Of one empty question; null if there was no answer. */
   latencyMs: number | null
+  /** `host:port` of the one that is used, or was used last. */
+  host: string | null
+  /** Whether it takes writes; null if there was no answer. */
+  writable: boolean | null
 }
 
 export interface Database extends Component, Queries {
@@ -38,9 +49,14 @@ export interface Database extends Component, Queries {
    */
   fenced<T>(term: number, who: { name: string }, work: (tx: Tx) => Promise<T>): Promise<T>
   health(): Promise<DatabaseHealth>
+  /** What `migrate` would do. @throws MigrationError if program and database do not fit, DatabaseAway */
+  pendingMigrations(): Promise<PendingMigrations>
+  /** What a start does, done later, when an older server has gone. @returns the names of those applied */
+  migrate(): Promise<string[]>
 }
 
 export interface DatabaseConfig {
+  /** Of one host or several; the one that takes writes is used. */
   url: string
   /** `keepwatch/<server>/<incarnation>`: by this a takeover finds, and ends, the old active's sessions. */
   applicationName: string
@@ -50,8 +66,7 @@ export interface DatabaseConfig {
 const startDeadlineMs = 30_000
 const connectDeadlineMs = 5_000
 const healthDeadlineMs = 2_000
-const idleMs = 60_000
-const maxWaiting = 500
+const migrationDeadlineMs = 610_000
 /** PostgreSQL cuts longer names off, and a takeover would look for the whole one. */
 const maxApplicationName = 63
 
@@ -60,8 +75,16 @@ const timeouts = {
   statement_timeout: 10_000,
   lock_timeout: 5_000,
   idle_in_transaction_session_timeout: 5_000,
-  /** Judged here, for a server that has vanished without a word. */
-  query_timeout: 15_000,
+}
+
+/** Judged here, for a server that has fallen silent; after each, the connection is given up. */
+const deadlines = {
+  /** People wait for it, and the peer's news. */
+  everyday: 5_000,
+  /** Longer than waiting for a lock may take. */
+  begin: timeouts.lock_timeout + 2_000,
+  /** Longer than a statement may take. */
+  long: timeouts.statement_timeout + 2_000,
 }
 
 const int8 = 20
@@ -75,7 +98,6 @@ export function createDatabase(
   deps: { log: Log; metrics: Metrics; clock: Clock },
   config: DatabaseConfig,
 ): Database {
-  let pool: pg.Pool | undefined
   let stopped = true
   const tally = createTally<'away' | 'outcome-unknown' | 'term-over' | 'failed' | 'connection'>(
     deps,
@@ -88,31 +110,30 @@ export function createDatabase(
     buckets: [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10],
     registers: [deps.metrics],
   })
-  new Gauge({
-    name: 'keepwatch_database_connections',
-    help: 'Connections to the database, and callers that wait for one',
-    labelNames: ['state'],
-    registers: [deps.metrics],
-    collect() {
-      this.set({ state: 'idle' }, pool?.idleCount ?? 0)
-      this.set({ state: 'busy' }, (pool?.totalCount ?? 0) - (pool?.idleCount ?? 0))
-      this.set({ state: 'waited-for' }, pool?.waitingCount ?? 0)
-    },
-  })
   const commits = new Counter({
     name: 'keepwatch_database_commits_total',
     help: 'Fenced transactions that were committed',
     registers: [deps.metrics],
   })
 
-  const connection: pg.PoolConfig = {
-    connectionString: config.url,
+  const connection: pg.ClientConfig = {
     application_name: config.applicationName,
     connectionTimeoutMillis: connectDeadlineMs,
     keepAlive: true,
     types,
+    query_timeout: deadlines.long,
     ...timeouts,
   }
+  const pool = createFollowingPool(
+    { ...deps, lost: error => tally.count('connection', () => ({ error: error.message })) },
+    {
+      targets: databaseTargets(config.url),
+      connection,
+      size: config.poolSize,
+      longestMs: deadlines.long,
+    },
+  )
+  const program = { server: config.applicationName.split('/')[1] ?? '' }
 
   async function start() {
     if (!/^[\x21-\x7e]+$/.test(config.applicationName)) {
@@ -127,51 +148,65 @@ export function createDatabase(
     stopped = false
     await prepareSchema()
     if (stopped) throw new Error('stopped while starting')
-    pool = new pg.Pool({ ...connection, max: config.poolSize, idleTimeoutMillis: idleMs })
-    pool.on('error', error => tally.count('connection', () => ({ error: error.message })))
   }
 
   async function prepareSchema() {
     const deadline = deps.clock.monotonic() + startDeadlineMs
     for (;;) {
-      const client = new pg.Client({ ...connection, query_timeout: 0 })
-      client.on('error', () => {})
-      let connected = false
       try {
-        await client.connect()
-        connected = true
-        const applied = await migrate(client)
+        const applied = await migrateNow()
         if (applied.length > 0) deps.log.info({ applied }, 'brought the schema up to date')
         return
       } catch (cause) {
         const error = failureOf(cause, undefined, false)
-        if (!(error instanceof DatabaseAway)) throw error
-        tally.count('away', () => ({ error: error.message }))
+        const passing = error instanceof MigrationError && error.passing
+        if (!passing && !(error instanceof DatabaseAway)) throw error
+        if (!passing) tally.count('away', () => ({ error: error.message }))
+        pool.suspect()
         if (deps.clock.monotonic() > deadline) throw error
-      } finally {
-        // Of a connection that never stood, `pg` waits for the end for ever.
-        if (connected) await client.end().catch(() => {})
       }
       if (stopped) throw new Error('stopped while starting')
       await sleep(200)
     }
   }
 
-  async function stop() {
-    stopped = true
-    const ending = pool
-    pool = undefined
-    await ending?.end()
+  async function acquire(): Promise<pg.PoolClient> {
+    if (stopped) throw new Error('the database has not been started')
+    return pool.acquire()
   }
 
-  async function acquire(): Promise<pg.PoolClient> {
-    if (!pool) throw new Error('the database has not been started')
-    if (pool.waitingCount >= maxWaiting) throw new Overloaded('too many wait for the database')
-    return pool.connect()
+  const migrateNow = () => alone(client => migrate(client, program))
+
+  /** On a connection of its own, on which a statement may take minutes. */
+  async function alone<T>(work: (client: pg.Client) => Promise<T>): Promise<T> {
+    const target = await pool.target()
+    const client = new pg.Client({ ...connection, ...target, query_timeout: migrationDeadlineMs })
+    client.on('error', () => {})
+    let connected = false
+    try {
+      await client.connect()
+      connected = true
+      return await work(client)
+    } finally {
+      // Of a connection that never stood, `pg` waits for the end for ever.
+      if (connected) await client.end().catch(() => {})
+    }
+  }
+
+  async function reported<T>(work: Promise<T>): Promise<T> {
+    return work.catch(error => {
+      throw report(error, undefined, false)
+    })
+  }
+
+  async function stop() {
+    stopped = true
+    await pool.stop()
   }
 
   function report(error: unknown, term: number | undefined, sent: boolean): unknown {
     const failure = failureOf(error, term, sent)
+    if (isFatal(error) || isReadOnly(error)) pool.suspect()
     const detail = () => ({ error: (failure as Error).message })
     if (failure instanceof DatabaseAway) {
       tally.count(failure.outcome === 'unknown' ? 'outcome-unknown' : 'away', detail)
@@ -181,7 +216,11 @@ export function createDatabase(
     return failure
   }
 
-  async function query<Row extends object>(sql: string, params: readonly unknown[] = []) {
+  async function query<Row extends object>(
+    sql: string,
+    params: readonly unknown[] = [],
+    patience: 'everyday' | 'long' = 'everyday',
+  ) {
     const done = seconds.startTimer({ operation: 'query' })
     let client: pg.PoolClient | undefined
     let broken = false
@@ -191,7 +230,7 @@ export function createDatabase(
     try {
       client = await acquire()
       client.on('error', onError)
-      const { rows } = await client.query<Row>(sql, [...params])
+      const { rows } = await client.query<Row>(within(deadlines[patience], sql, params))
       return rows
     } catch (error) {
       broken ||= isFatal(error)
@@ -221,7 +260,7 @@ export function createDatabase(
       client = held
       client.on('error', onError)
       open = true
-      await client.query(`BEGIN; SELECT fence(${term})`)
+      await client.query(within(deadlines.begin, `BEGIN; SELECT fence(${term})`))
       const tx: Tx = {
         term,
         who: who.name,
@@ -259,17 +298,38 @@ export function createDatabase(
     const before = deps.clock.monotonic()
     const late = new AbortController()
     const answered = await Promise.race([
-      query('SELECT').then(
-        () => true,
-        () => false,
-      ),
-      sleep(healthDeadlineMs, false, { signal: late.signal }).catch(() => false),
+      query<{ readOnly: boolean }>(
+        `SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean AS "readOnly"`,
+      ).catch(() => undefined),
+      sleep(healthDeadlineMs, undefined, { signal: late.signal }).catch(() => undefined),
     ])
     late.abort()
-    return { reachable: answered, latencyMs: answered ? deps.clock.monotonic() - before : null }
+    const host = pool.host ?? null
+    if (!answered) return { reachable: false, latencyMs: null, host, writable: null }
+    const writable = !answered[0]!.readOnly
+    if (!writable) pool.suspect()
+    return { reachable: true, latencyMs: deps.clock.monotonic() - before, host, writable }
   }
 
-  return { start, stop, query, fenced, health }
+  return {
+    start,
+    stop,
+    query,
+    fenced,
+    health,
+    pendingMigrations: () => reported(alone(client => pendingMigrations(client, program))),
+    migrate: () => reported(migrateNow()),
+  }
+}
+
+/** `pg` knows a deadline for one statement, its types do not. */
+function within(deadlineMs: number, text: string, params: readonly unknown[] = []) {
+  const statement: pg.QueryConfig & { query_timeout: number } = {
+    text,
+    values: [...params],
+    query_timeout: deadlineMs,
+  }
+  return statement
 }
 
 function toSafeInteger(text: string): number {

@@ -26,6 +26,8 @@ const awayCodes = new Set([
   'ENETDOWN',
 ])
 
+const readOnly = '25006'
+
 /** Where `pg` gives no code, only a sentence. */
 const awaySentences =
   /^(Connection terminated|Connection ended|Query read timeout|timeout e|Client has encountered|Client was closed)/
@@ -61,6 +63,11 @@ export function failureOf(error: unknown, term: number | undefined, sent: boolea
 /** Whether the connection is of no more use after this. */
 export function isFatal(error: unknown): boolean {
   return isAway(error) && !isRefusal(error)
+}
+
+/** The server takes no writes: a replica, or one being handed over. */
+export function isReadOnly(error: unknown): boolean {
+  return (error as Reported).code === readOnly
 }
 
 function isAway(error: unknown): boolean {

@@ -140,6 +140,8 @@ CREATE TABLE migrations (
   name text NOT NULL,
   hash text NOT NULL,
   applied timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+  compatible_from text NOT NULL DEFAULT '0.1.0'::text,
+  applied_by text,
   CONSTRAINT migrations_pkey PRIMARY KEY (number)
 );
 
