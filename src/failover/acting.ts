@@ -1,5 +1,5 @@
 /** The steps of a server that is active and lets go. Pure. */
-import type { Cause, EventOf, Hold, In, State } from './states.ts'
+import type { Action, Cause, EventOf, Hold, In, State } from './states.ts'
 import { become, end, known, noteHealth, notePeer, raise, type Step, say, stay } from './step.ts'
 import { awayMs, elapsed, type Moment, workingMs } from './timings.ts'
 
@@ -24,7 +24,8 @@ export function check(state: Acting, now: Moment): Step {
   const sinceRenewal = elapsed(state.renewedAt, now)
   if (state.kind === 'active' && sinceRenewal < working) {
     // Unwell is better than nobody: it lets go when another can take over.
-    if (state.unhealthy !== undefined && obstacleToSwitchover(state, now) === undefined) {
+    const another = state.paused === undefined && obstacleToSwitchover(state, now) === undefined
+    if (state.unhealthy !== undefined && another) {
       return stepDown(state, 'unhealthy', state.unhealthy, now)
     }
     if (sinceRenewal < awayMs(timings) || state.database === 'away') return stay(state)
@@ -57,9 +58,17 @@ export function renew(state: Acting, event: EventOf<'renewed'>, now: Moment): St
   const older = event.sentAt.monotonic < state.renewedAt.monotonic
   if (event.term !== state.term || older) return check(state, now)
   const late = elapsed(event.sentAt, now) >= workingMs(state.settings.timings)
-  const renewed = { ...state, renewedAt: event.sentAt, heardAt: now }
+  const { database, paused } = event
+  const moved =
+    state.identity !== undefined && database !== undefined && database !== state.identity
+  const identity = database ?? state.identity
+  const renewed = { ...state, renewedAt: event.sentAt, heardAt: now, paused, identity }
   if (late) return check(renewed, now)
   const next: State = { ...renewed, kind: 'active', database: 'there' }
+  if (moved) {
+    const sentence = `active in term ${state.term}: the database is another one now (${identity}), and this term is in it`
+    return say({ ...next, since: state.kind === 'held' ? now : state.since }, sentence)
+  }
   if (state.kind === 'active' && state.database === 'there') return stay(next)
   return say(
     { ...next, since: state.kind === 'held' ? now : state.since },
@@ -72,7 +81,7 @@ export function renew(state: Acting, event: EventOf<'renewed'>, now: Moment): St
 export function fenceOff(state: Acting, term: number, now: Moment): Step {
   const why =
     term > state.term ? `term ${term} has begun` : `the lease is no longer its own (term ${term})`
-  return stepDown(raise(state, term), 'fenced', why, now)
+  return stepDown(raise(state, term, now), 'fenced', why, now)
 }
 
 export function meetTerm(state: Acting, term: number, now: Moment): Step {
@@ -81,7 +90,7 @@ export function meetTerm(state: Acting, term: number, now: Moment): Step {
 
 export function meetPeer(state: Acting, event: EventOf<'peer'>, now: Moment): Step {
   const { evidence } = event
-  const noted = notePeer(state, event)
+  const noted = notePeer(state, event, now)
   return evidence.kind === 'alive' ? meetTerm(noted, evidence.term, now) : check(noted, now)
 }
 
@@ -117,11 +126,18 @@ export function obstacleToSwitchover(state: State, now: Moment): string | undefi
   return undefined
 }
 
+function nameOfPeer({ peer }: State): string | undefined {
+  return peer === undefined || peer.evidence.kind === 'nobody' ? undefined : peer.evidence.server
+}
+
 /** Address first, then the work; then it says so, unless another term has begun. */
 export function stepDown(state: Acting, cause: Cause, why: string, now: Moment): Step {
   const involuntary = cause === 'fenced' || cause === 'expired'
   const aside = cause === 'switchover' || cause === 'work-failed'
-  const { term } = state
+  const { paused, term } = state
+  // By a person's wish, and to one that is ready: nobody else then takes it first.
+  const orderly = cause === 'switchover' || (cause === 'stop' && paused === undefined)
+  const ready = orderly && obstacleToSwitchover(state, now) === undefined
   return say(
     {
       ...known(state),
@@ -131,6 +147,7 @@ export function stepDown(state: Acting, cause: Cause, why: string, now: Moment):
       cause,
       because: why,
       release: cause !== 'fenced',
+      intended: ready ? nameOfPeer(state) : undefined,
       next: cause === 'stop' ? 'stopped' : 'standby',
       until: involuntary ? { since: now, ms: 0 } : holdOf(state),
       asideSince: aside ? now : undefined,
@@ -141,9 +158,10 @@ export function stepDown(state: Acting, cause: Cause, why: string, now: Moment):
 }
 
 export function release(state: In<'steppingDown'>, _event: EventOf<'letGo'>, now: Moment): Step {
-  const { sentence, term } = state
+  const { intended, sentence, term } = state
   if (!state.release) return leave(state, now)
-  return say({ ...state, until: undefined }, sentence, [{ do: 'release', term, reason: sentence }])
+  const action: Action = { do: 'release', term, reason: sentence, intended }
+  return say({ ...state, until: undefined }, sentence, [action])
 }
 
 export function leave(state: In<'steppingDown'>, now: Moment): Step {

@@ -53,12 +53,21 @@ function createServer() {
       return server
     },
     wins: () => server.feel({ type: 'claimWon', term: termOf(state), sentAt: at(now) }),
-    renews: () => server.feel({ type: 'renewed', term: termOf(state), sentAt: at(now) }),
+    renews: (change: Partial<Row> = {}) =>
+      server.feel({
+        ...{ type: 'renewed', term: termOf(state), sentAt: at(now) },
+        ...{ counter: now, paused: undefined, database: 'x/1', ...change },
+      }),
   }
   return server
 }
 
-const rowOfA: Row = { term: 5, holder: 'a', incarnation: 'a-1', released: false, counter: 100 }
+const rowOfA: Row = {
+  ...{ term: 5, holder: 'a', incarnation: 'a-1', released: false, counter: 100 },
+  ...{ leaseMs: 10_000, intended: undefined, paused: undefined, database: 'x/1' },
+}
+
+const renewal = { type: 'renewed', counter: 1, paused: undefined, database: 'x/1' } as const
 
 function evidenceOf(said: Partial<LinkState> | 'refused' | 'silent' | 'nobody'): Evidence {
   if (said === 'nobody') return { kind: 'nobody' }
@@ -72,6 +81,8 @@ function evidenceOf(said: Partial<LinkState> | 'refused' | 'silent' | 'nobody'):
     term: 5,
     database: 'there',
     healthy: true,
+    version: '1',
+    address: true,
     ...said,
   }
 }
@@ -169,7 +180,7 @@ describe('a standby', () => {
 
   test('takes over in a deployment in which nobody has been active yet', () => {
     const row: Row = {
-      ...{ term: 0, holder: undefined, incarnation: undefined, released: true, counter: 0 },
+      ...{ ...rowOfA, term: 0, holder: undefined, incarnation: undefined, released: true },
     }
     expect(createServer().reads(row).state).toMatchObject({
       kind: 'claiming',
@@ -189,7 +200,11 @@ describe('a standby', () => {
 
   test('claims above the highest term that it ever saw, also if the database lost some', () => {
     const server = standby().reads({ term: 3, released: true })
-    expect(server.state).toMatchObject({ kind: 'claiming', term: 6 })
+    expect(server.state.sentence).toContain('has lost terms that were begun: it waits for 10 s')
+    server.watches(11_000, { term: 3, released: true }, 'silent')
+    expect(server.now).toBeGreaterThanOrEqual(10_000)
+    expect(server.state).toMatchObject({ kind: 'claiming' })
+    expect(termOf(server.state)).toBeGreaterThan(5)
   })
 
   test('needs a new reading after a takeover that failed', () => {
@@ -220,7 +235,7 @@ describe('an active', () => {
 
   test('may write for as long as its last renewal allows, counted from when that was sent', () => {
     const server = active().at(5000)
-    server.feel({ type: 'renewed', term: 6, sentAt: at(1000) })
+    server.feel({ ...renewal, term: 6, sentAt: at(1000) })
     expect(writableTerm(server.state, at(8999))).toBe(6)
     expect(writableTerm(server.state, at(9000))).toBeUndefined()
     expect(holdOf(server.state)).toEqual({ since: at(1000), ms: 8000 })
@@ -377,7 +392,7 @@ describe('the table', () => {
     { type: 'tick' },
     { type: 'observed', row: { ...rowOfA, counter: 101 }, sentAt: at(100) },
     { type: 'databaseAway', reason: 'refused' },
-    { type: 'renewed', term: 6, sentAt: at(100) },
+    { ...renewal, term: 6, sentAt: at(100) },
     { type: 'renewalRefused', term: 7 },
     { type: 'renewalUnknown', reason: 'no answer' },
     { type: 'claimWon', term: 6, sentAt: at(100) },

@@ -18,23 +18,29 @@ import {
   sicken,
 } from './acting.ts'
 import { consider, giveBack, listen, lose, observe, win } from './standing.ts'
-import type { Event, EventOf, In, Settings, State, StateKind } from './states.ts'
+import type { Event, EventOf, In, Memory, Settings, State, StateKind } from './states.ts'
 import { end, noteHealth, notePeer, raise, type Step, say, stay } from './step.ts'
 import { elapsed, type Moment, workingMs } from './timings.ts'
 
 export { holdOf, obstacleToSwitchover } from './acting.ts'
+export { memoryOf } from './lost-terms.ts'
 export { roleOf, type Step } from './step.ts'
 
 /** A server that has just been started: passive, until it has read the lease. */
-export function initialState(settings: Settings, now: Moment): State {
+export function initialState(settings: Settings, now: Moment, memory?: Memory): State {
   return {
     kind: 'starting',
     settings,
     since: now,
     sentence: 'starting: waiting for the first reading of the lease',
-    highestTerm: 0,
+    highestTerm: memory?.term ?? 0,
+    raisedAt: now,
     seen: undefined,
     database: 'unknown',
+    identity: memory?.database,
+    holderLeaseMs: memory?.leaseMs ?? 0,
+    wary: undefined,
+    paused: undefined,
     heardAt: now,
     peer: undefined,
     promisedAt: undefined,
@@ -74,7 +80,7 @@ const table: { readonly [K in StateKind]: { readonly [E in Event['type']]: Handl
     claimWon: giveBack,
     claimLost: stay,
     claimUnknown: stay,
-    peer: (state, event) => stay(notePeer(state, event)),
+    peer: (state, event, now) => stay(notePeer(state, event, now)),
     health: (state, event) => stay(noteHealth(state, event)),
     switchover: stay,
     stop: (state, _event, now) => end(state, 'it was asked to stop', now),
@@ -92,7 +98,7 @@ const table: { readonly [K in StateKind]: { readonly [E in Event['type']]: Handl
     claimWon: giveBack,
     claimLost: stay,
     claimUnknown: stay,
-    peer: (state, event, now) => consider(notePeer(state, event), now),
+    peer: (state, event, now) => consider(notePeer(state, event, now), now),
     health: (state, event, now) => consider(noteHealth(state, event), now),
     switchover: stay,
     stop: (state, _event, now) => end(state, 'it was asked to stop', now),
@@ -109,9 +115,9 @@ const table: { readonly [K in StateKind]: { readonly [E in Event['type']]: Handl
     renewalUnknown: stay,
     claimWon: win,
     claimLost: (state, event, now) =>
-      lose(raise(state, event.term), `another server was faster: ${event.reason}`, now),
+      lose(raise(state, event.term, now), `another server was faster: ${event.reason}`, now),
     claimUnknown: (state, event, now) => lose(state, `the takeover failed: ${event.reason}`, now),
-    peer: (state, event) => stay(notePeer(state, event)),
+    peer: (state, event, now) => stay(notePeer(state, event, now)),
     health: (state, event) => stay(noteHealth(state, event)),
     switchover: stay,
     stop: state => stay({ ...state, stopAsked: true }),
@@ -160,12 +166,13 @@ const table: { readonly [K in StateKind]: { readonly [E in Event['type']]: Handl
     observed: stay,
     databaseAway: stay,
     renewed: stay,
-    renewalRefused: (state, event) => stay({ ...raise(state, event.term), release: false }),
+    renewalRefused: (state, event, now) =>
+      stay({ ...raise(state, event.term, now), release: false }),
     renewalUnknown: stay,
     claimWon: stay,
     claimLost: stay,
     claimUnknown: stay,
-    peer: (state, event) => stay(notePeer(state, event)),
+    peer: (state, event, now) => stay(notePeer(state, event, now)),
     health: (state, event) => stay(noteHealth(state, event)),
     switchover: stay,
     stop: state => stay({ ...state, next: 'stopped' }),

@@ -11,8 +11,16 @@ interface Heartbeats {
   recentMs: number[]
 }
 
+/** One heartbeat: sent if active, seen if standby. */
+export interface Heartbeat {
+  counter: number
+  /** Milliseconds since the one before; undefined for the first. */
+  gapMs: number | undefined
+}
+
 export interface Meter {
-  note(event: Event, before: State, after: State, now: Moment): void
+  /** @returns the heartbeat that the event shows, if it shows one */
+  note(event: Event, before: State, after: State, now: Moment): Heartbeat | undefined
   heartbeat(now: Moment): Heartbeats
 }
 
@@ -55,6 +63,14 @@ export function createMeter(deps: { metrics: Metrics }, state: () => State): Met
       }
     },
   })
+  new Gauge({
+    name: 'keepwatch_failover_paused',
+    help: '1 while takeovers are paused, as far as this server knows',
+    registers,
+    collect() {
+      this.set(state().paused === undefined ? 0 : 1)
+    },
+  })
   const changes = new Counter({
     name: 'keepwatch_failover_changes_total',
     help: 'Changes of state, by the state that began',
@@ -74,10 +90,13 @@ export function createMeter(deps: { metrics: Metrics }, state: () => State): Met
     registers,
   })
 
-  function beat(at: number) {
-    if (lastAt !== undefined) recent.push({ at, gapMs: at - lastAt })
+  function beat(at: number, of: number): Heartbeat {
+    const gapMs = lastAt === undefined ? undefined : at - lastAt
+    if (gapMs !== undefined) recent.push({ at, gapMs })
+    counter = of
     lastAt = at
     while (recent[0] !== undefined && recent[0].at < at - minuteMs) recent.shift()
+    return { counter, gapMs }
   }
 
   return {
@@ -85,20 +104,20 @@ export function createMeter(deps: { metrics: Metrics }, state: () => State): Met
       if (before.kind !== after.kind) changes.inc({ state: after.kind })
       switch (event.type) {
         case 'renewed':
-          counter++
-          beat(event.sentAt.monotonic)
           renewals.inc({ outcome: 'renewed' })
           renewalSeconds.observe(Math.max(0, now.monotonic - event.sentAt.monotonic) / 1000)
-          return
+          return beat(event.sentAt.monotonic, event.counter)
         case 'renewalRefused':
           renewals.inc({ outcome: 'refused' })
-          return
+          return undefined
         case 'renewalUnknown':
           renewals.inc({ outcome: 'unknown' })
-          return
+          return undefined
         case 'observed':
-          if (event.row.counter !== counter) beat(event.sentAt.monotonic)
-          counter = event.row.counter
+          if (event.row.counter === counter) return undefined
+          return beat(event.sentAt.monotonic, event.row.counter)
+        default:
+          return undefined
       }
     },
 

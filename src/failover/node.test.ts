@@ -3,15 +3,17 @@ import { createLog } from '../lib/log.ts'
 import { createMetrics } from '../lib/metrics.ts'
 import type { Lease, LeaseEvent } from './lease/lease.ts'
 import { createNode, type FailoverNode, linkState, type NodeDeps } from './node.ts'
-import type { Event, RoleChange, Row } from './states.ts'
+import type { Event, Memory, RoleChange, Row } from './states.ts'
 import { defaultTimings, type Moment } from './timings.ts'
 
 const incarnation = '00000000-0000-4000-8000-00000000000b'
 const nobody: Row = {
   ...{ term: 0, holder: undefined, incarnation: undefined, released: true, counter: 0 },
+  ...{ leaseMs: 10_000, intended: undefined, paused: undefined, database: 'x/1' },
 }
 
 let now = 1000
+const renewal = { type: 'renewed', paused: undefined, database: 'x/1' } as const
 const clock = { monotonic: () => now, wall: () => 1_800_000_000_000 + now }
 const moment = (): Moment => ({ monotonic: clock.monotonic(), wall: clock.wall() })
 
@@ -23,6 +25,8 @@ let node: FailoverNode
 let history: RoleChange[]
 let recordFails: boolean
 let takesUntil: Promise<void>
+let onDisk: Memory | undefined
+let diskFails: boolean
 
 const lease: Lease = {
   start(to) {
@@ -33,7 +37,7 @@ const lease: Lease = {
     told.push('lease.stop')
   },
   claim: ({ term }) => told.push(`claim ${term}`),
-  release: term => told.push(`release ${term}`),
+  release: ({ term }) => told.push(`release ${term}`),
   watch: () => told.push('watch'),
   beat: () => {},
   guard: () => {},
@@ -77,6 +81,14 @@ function deps(): NodeDeps {
         told.push('work.stop')
       },
     },
+    memory: {
+      read: () => onDisk,
+      async write(memory) {
+        if (diskFails) throw new Error('the disk is full')
+        onDisk = memory
+        told.push(`remember ${memory.term}`)
+      },
+    },
     async record(change) {
       if (recordFails) throw new Error('the database is away')
       history.push(change)
@@ -92,7 +104,9 @@ beforeEach(async () => {
   history = []
   recordFails = false
   takesUntil = Promise.resolve()
-  node = createNode(deps(), { name: 'b', incarnation, timings: defaultTimings })
+  onDisk = undefined
+  diskFails = false
+  node = createNode(deps(), { name: 'b', incarnation, version: '1', timings: defaultTimings })
   await node.start()
 })
 
@@ -122,7 +136,7 @@ describe('a node', () => {
 
   test('takes the address before it works, and has a term only while its lease is valid', async () => {
     await becomeActive()
-    expect(told.slice(1)).toEqual(['claim 1', 'take', 'work 1'])
+    expect(told.slice(1)).toEqual(['claim 1', 'remember 1', 'take', 'work 1'])
     expect(node.term()).toBe(1)
     now += 8000
     expect(node.term(), 'by the clock at this instant').toBeUndefined()
@@ -162,7 +176,7 @@ describe('a node', () => {
         ...deps(),
         work: { start: async () => {}, stop: () => Promise.reject(new Error('stuck')) },
       },
-      { name: 'b', incarnation, timings: defaultTimings },
+      { name: 'b', incarnation, version: '1', timings: defaultTimings },
     )
     await node.start()
     await becomeActive()
@@ -170,7 +184,7 @@ describe('a node', () => {
     await settle()
     expect(told).toContain('die: could not let go: stuck')
     // So that the clean-up after the test finds one that can be stopped.
-    node = createNode(deps(), { name: 'b', incarnation, timings: defaultTimings })
+    node = createNode(deps(), { name: 'b', incarnation, version: '1', timings: defaultTimings })
     await node.start()
   })
 
@@ -178,7 +192,7 @@ describe('a node', () => {
     const failing = { start: () => Promise.reject(new Error('no port')), stop: async () => {} }
     node = createNode(
       { ...deps(), work: failing },
-      { name: 'b', incarnation, timings: defaultTimings },
+      { name: 'b', incarnation, version: '1', timings: defaultTimings },
     )
     await node.start()
     await becomeActive()
@@ -206,6 +220,8 @@ describe('a node', () => {
       term: 1,
       database: 'there',
       healthy: true,
+      version: '1',
+      address: false,
     })
   })
 
@@ -235,7 +251,7 @@ describe('a node', () => {
     await becomeActive()
     for (let beat = 0; beat < 3; beat++) {
       now += 1000
-      report({ type: 'renewed', term: 1, sentAt: moment() })
+      report({ ...renewal, term: 1, counter: beat + 5, sentAt: moment() })
     }
     now += 200
     expect(node.status().heartbeat).toMatchObject({ ageMs: 200, recentMs: [1000, 1000] })
@@ -243,7 +259,7 @@ describe('a node', () => {
 
   test('is not made with unsafe timings', () => {
     const timings = { ...defaultTimings, heartbeatTimeoutMs: 5000 }
-    expect(() => createNode(deps(), { name: 'b', incarnation, timings })).toThrow(
+    expect(() => createNode(deps(), { name: 'b', incarnation, version: '1', timings })).toThrow(
       'else the standby takes over while the active still holds its lease',
     )
   })

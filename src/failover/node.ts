@@ -3,17 +3,18 @@ import type { Clock } from '../lib/clock.ts'
 import type { Log } from '../lib/log.ts'
 import type { Metrics } from '../lib/metrics.ts'
 import { createTally } from '../lib/tally.ts'
-import type { AddressAdapter } from './address/address.ts'
+import type { AddressAdapter, AddressStatus } from './address/address.ts'
 import type { Lease } from './lease/lease.ts'
 import {
   holdOf,
   initialState,
+  memoryOf,
   obstacleToSwitchover,
   roleOf,
   step,
   writableTerm,
 } from './machine.ts'
-import { createMeter } from './meter.ts'
+import { createMeter, type Heartbeat } from './meter.ts'
 import type { Peer } from './peer.ts'
 import type {
   Action,
@@ -21,17 +22,21 @@ import type {
   Event,
   Evidence,
   LinkState,
+  Memory,
   Role,
   RoleChange,
   State,
   StateKind,
 } from './states.ts'
+import type { TermMemory } from './term-file.ts'
 import { checkTimings, type Moment, type Timings } from './timings.ts'
 
 export interface NodeConfig {
   name: string
   /** A UUID drawn anew at each start of the process. */
   incarnation: string
+  /** Of the program. */
+  version: string
   timings: Timings
 }
 
@@ -42,6 +47,7 @@ export interface NodeDeps {
   lease: Lease
   peer: Peer
   address: AddressAdapter
+  memory: TermMemory
   /** What only the active does. `stop` may come while `start` is still under way. */
   work: { start(term: number): Promise<void>; stop(): Promise<void> }
   /** Writes a line of the history; repeated until it succeeds. */
@@ -53,6 +59,7 @@ export interface NodeDeps {
 export interface NodeStatus {
   server: string
   incarnation: string
+  version: string
   role: Role
   state: StateKind
   /** The highest term that is known; its own if it is active. */
@@ -66,6 +73,12 @@ export interface NodeStatus {
   /** What it lacks to be active; undefined when it lacks nothing. */
   fault: string | undefined
   database: DatabaseView
+  /** Who has stopped takeovers; `until` undefined: until somebody resumes. */
+  paused: { by: string; reason: string; until: Date | undefined } | undefined
+  /** How the network finds the active server, and whether it finds this one so. */
+  address: AddressStatus
+  /** The holder's lease in milliseconds: its own, or a longer one of the other server. */
+  leaseMs: number
   heartbeat: {
     counter: number
     /** Milliseconds since the last heartbeat: sent if active, seen if standby. */
@@ -91,12 +104,16 @@ export interface FailoverNode {
   health(fault: string | undefined): void
   /** At each change of state or of its sentence. @returns how to stop listening */
   onChange(listener: (status: NodeStatus) => void): () => void
+  /** At each heartbeat that it sends as active, or sees as standby. @returns how to stop listening */
+  onHeartbeat(listener: (heartbeat: Heartbeat) => void): () => void
 }
 
 const tickMs = 100
 const maxEvents = 1000
 const maxRecords = 100
-const recordRetryMs = 1000
+const retryMs = 1000
+/** A takeover does not wait longer for its own disk. */
+const rememberMs = 1000
 /** Beyond what the lease itself takes for a release. */
 const stopSlackMs = 5000
 
@@ -105,13 +122,14 @@ export function createNode(deps: NodeDeps, config: NodeConfig): FailoverNode {
   const unsafe = checkTimings(config.timings)
   if (unsafe.length > 0) throw new Error(`unsafe failover timings: ${unsafe.join('; ')}`)
   const { address, clock, lease, log, peer, work } = deps
-  const tally = createTally<'queue-full' | 'record' | 'record-dropped' | 'listener' | 'release'>(
+  const tally = createTally<'queue-full' | 'record' | 'record-dropped' | 'listener' | 'memory'>(
     deps,
     { name: 'failover_problems', help: 'What went wrong around failover, by reason' },
   )
   let state: State = initialState(config, moment())
   const meter = createMeter(deps, () => state)
   const listeners = new Set<(status: NodeStatus) => void>()
+  const heartbeatListeners = new Set<(heartbeat: Heartbeat) => void>()
   const events: Event[] = []
   let draining = false
   let ticker: NodeJS.Timeout | undefined
@@ -123,6 +141,12 @@ export function createNode(deps: NodeDeps, config: NodeConfig): FailoverNode {
   const records: RoleChange[] = []
   let recording: Promise<void> | undefined
   let recordAgainAt = 0
+
+  /** What is on the disk, as JSON. */
+  let remembered: string | undefined
+  let remembering: Promise<void> | undefined
+  let rememberAgainAt = 0
+  let saidUnidentified = false
 
   function moment(): Moment {
     return { monotonic: clock.monotonic(), wall: clock.wall() }
@@ -145,7 +169,8 @@ export function createNode(deps: NodeDeps, config: NodeConfig): FailoverNode {
     const now = moment()
     const taken = step(state, event, now)
     state = taken.state
-    meter.note(event, before, state, now)
+    const heartbeat = meter.note(event, before, state, now)
+    if (event.type === 'observed') noteUnidentified(event.unidentified)
     // Before any action: from here on nobody may write, and the guard knows the deadline.
     if (before !== state) {
       const hold = holdOf(state)
@@ -154,6 +179,16 @@ export function createNode(deps: NodeDeps, config: NodeConfig): FailoverNode {
     }
     for (const action of taken.actions) carryOut(action)
     if (before.kind !== state.kind || before.sentence !== state.sentence) announce(before)
+    if (heartbeat !== undefined) tellAll(heartbeatListeners, heartbeat)
+  }
+
+  function noteUnidentified(reason: string | undefined) {
+    if (reason === undefined || saidUnidentified) return
+    saidUnidentified = true
+    log.warn(
+      { reason },
+      'the database does not say which one it is: a failover of it goes unnoticed',
+    )
   }
 
   function announce(before: State) {
@@ -161,10 +196,13 @@ export function createNode(deps: NodeDeps, config: NodeConfig): FailoverNode {
     if (state.kind === 'held') log.error(fields, state.sentence)
     else if (before.kind === state.kind) log.debug(fields, state.sentence)
     else log.info(fields, state.sentence)
-    const now = status()
-    for (const listener of listeners) {
+    tellAll(listeners, status())
+  }
+
+  function tellAll<T>(to: ReadonlySet<(what: T) => void>, what: T) {
+    for (const listener of to) {
       try {
-        listener(now)
+        listener(what)
       } catch (error) {
         tally.count('listener', () => ({ error: (error as Error).message }))
       }
@@ -183,7 +221,7 @@ export function createNode(deps: NodeDeps, config: NodeConfig): FailoverNode {
         void letGo()
         return
       case 'release':
-        lease.release(action.term, action.reason)
+        lease.release(action)
         return
       case 'watch':
         lease.watch()
@@ -199,7 +237,9 @@ export function createNode(deps: NodeDeps, config: NodeConfig): FailoverNode {
   function serve(term: number) {
     serving = (async () => {
       try {
-        await address.take(term)
+        // On the disk before anybody can rely on this term, but no disk holds up a takeover.
+        await within(rememberMs, remember())
+        if (!lettingGo) await address.take(term)
         if (!lettingGo) await work.start(term)
       } catch (error) {
         post({ type: 'workFailed', reason: (error as Error).message })
@@ -244,11 +284,43 @@ export function createNode(deps: NodeDeps, config: NodeConfig): FailoverNode {
           if (records[0] === first) records.shift()
         }
       } catch (error) {
-        recordAgainAt = clock.monotonic() + recordRetryMs
+        recordAgainAt = clock.monotonic() + retryMs
         tally.count('record', () => ({ error: (error as Error).message }))
       }
       recording = undefined
     })()
+  }
+
+  function recall(): Memory | undefined {
+    try {
+      return deps.memory.read()
+    } catch (error) {
+      log.error({ error: (error as Error).message }, 'starts without the highest term of before')
+      return undefined
+    }
+  }
+
+  async function remember(): Promise<void> {
+    // Nothing is known yet that is not there.
+    if (state.kind === 'starting') return
+    for (;;) {
+      await remembering
+      const memory = memoryOf(state, moment())
+      const text = JSON.stringify(memory)
+      if (text === remembered || clock.monotonic() < rememberAgainAt) return
+      remembering ??= write(memory, text)
+    }
+  }
+
+  async function write(memory: Memory, text: string) {
+    try {
+      await deps.memory.write(memory)
+      remembered = text
+    } catch (error) {
+      rememberAgainAt = clock.monotonic() + retryMs
+      tally.count('memory', () => ({ error: (error as Error).message }))
+    }
+    remembering = undefined
   }
 
   function status(): NodeStatus {
@@ -257,6 +329,7 @@ export function createNode(deps: NodeDeps, config: NodeConfig): FailoverNode {
     return {
       server: config.name,
       incarnation: config.incarnation,
+      version: config.version,
       role: roleOf(state),
       state: state.kind,
       term: state.highestTerm,
@@ -265,6 +338,12 @@ export function createNode(deps: NodeDeps, config: NodeConfig): FailoverNode {
       sentence: state.sentence,
       fault: state.unhealthy,
       database: state.database,
+      paused: state.paused && {
+        ...state.paused,
+        until: state.paused.until === undefined ? undefined : new Date(state.paused.until),
+      },
+      address: address.status(),
+      leaseMs: Math.max(config.timings.leaseMs, state.holderLeaseMs),
       heartbeat: meter.heartbeat(now),
       peer:
         evidence && askedAt
@@ -277,11 +356,14 @@ export function createNode(deps: NodeDeps, config: NodeConfig): FailoverNode {
     async start() {
       if (ticker !== undefined) throw new Error('the node has been started already')
       ended = Promise.withResolvers()
-      state = initialState(config, moment())
+      const memory = recall()
+      remembered = memory && JSON.stringify(memory)
+      state = initialState(config, moment(), memory)
       ticker = setInterval(() => {
         lease.beat()
         post({ type: 'tick' })
         flushRecords()
+        if (remembering === undefined) void remember()
       }, tickMs)
       await address.start()
       await lease.start(post)
@@ -298,6 +380,7 @@ export function createNode(deps: NodeDeps, config: NodeConfig): FailoverNode {
       flushRecords()
       await recording
       clearInterval(ticker)
+      await within(rememberMs, remember())
       ticker = undefined
       await peer.stop()
       await lease.stop()
@@ -323,7 +406,20 @@ export function createNode(deps: NodeDeps, config: NodeConfig): FailoverNode {
       listeners.add(listener)
       return () => listeners.delete(listener)
     },
+
+    onHeartbeat(listener) {
+      heartbeatListeners.add(listener)
+      return () => heartbeatListeners.delete(listener)
+    },
   }
+}
+
+/** Waits for it, but no longer. */
+async function within(ms: number, done: Promise<void>): Promise<void> {
+  const late = Promise.withResolvers<void>()
+  const timer = setTimeout(late.resolve, ms)
+  await Promise.race([done, late.promise])
+  clearTimeout(timer)
 }
 
 function activeServer(state: State): string | undefined {
@@ -340,6 +436,11 @@ function activeServer(state: State): string | undefined {
 
 /** The body of the answer to GET /link/v1/state. */
 export function linkState(node: Pick<FailoverNode, 'status'>): LinkState {
-  const { server, incarnation, role, state, term, database, fault } = node.status()
-  return { server, incarnation, role, state, term, database, healthy: fault === undefined }
+  const status = node.status()
+  const { server, incarnation, role, state, term, database, version } = status
+  return {
+    ...{ server, incarnation, role, state, term, database, version },
+    healthy: status.fault === undefined,
+    address: status.address.held,
+  }
 }

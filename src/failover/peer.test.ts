@@ -28,6 +28,8 @@ const answer: LinkState = {
   term: 3,
   database: 'there',
   healthy: true,
+  version: '1',
+  address: true,
 }
 
 beforeAll(async () => {
@@ -195,7 +197,6 @@ describe('the peer', () => {
   test.for([
     ['nonsense', '<html>'],
     ['another server', JSON.stringify({ ...answer, server: 'c' })],
-    ['an unknown state', JSON.stringify({ ...answer, state: 'dreaming' })],
     ['too much', JSON.stringify({ ...answer, more: 'x'.repeat(10_000) })],
   ] as const)('that answers %s harms nothing', async ([, body]) => {
     const server = await serve(theirs, (_request, response) => response.end(body))
@@ -203,6 +204,16 @@ describe('the peer', () => {
     await peer.next('silent')
     await peer.next('silent')
     expect(peer.heard.map(({ kind }) => kind)).not.toContain('alive')
+  })
+
+  test('that is of another version is understood, and proves nothing by what is new', async () => {
+    const { version, address, ...older } = answer
+    const said = { ...older, state: 'dreaming', mood: 'good' }
+    const server = await serve(theirs, (_request, response) => response.end(JSON.stringify(said)))
+    const peer = await watch({ name: 'a', host: '127.0.0.1', port: portOf(server) })
+    expect(await peer.next('alive')).toEqual({
+      ...{ ...older, kind: 'alive', state: 'claiming', version: 'unknown', address: false },
+    })
   })
 
   test('is nobody while there is no second server', async () => {

@@ -31,14 +31,22 @@ export interface Peer {
 
 type Problem = 'wrong-server' | 'bad-answer' | 'untrusted'
 
+/**
+ * As the other version of the program may say it: what is new there is ignored, what is new here has a
+ * default, and a state that is unknown here proves nothing, as `claiming` does.
+ */
 const linkState: z.ZodType<LinkState> = z.object({
   server: z.string().max(255),
   incarnation: z.string().max(64),
-  role: z.enum(['active', 'standby', 'stopped']),
-  state: z.enum(['starting', 'standby', 'claiming', 'active', 'held', 'steppingDown', 'stopped']),
+  role: z.enum(['active', 'standby', 'stopped']).catch('standby'),
+  state: z
+    .enum(['starting', 'standby', 'claiming', 'active', 'held', 'steppingDown', 'stopped'])
+    .catch('claiming'),
   term: z.number().int().nonnegative(),
-  database: z.enum(['unknown', 'there', 'away']),
+  database: z.enum(['unknown', 'there', 'away']).catch('there'),
   healthy: z.boolean(),
+  version: z.string().max(64).catch('unknown'),
+  address: z.boolean().catch(false),
 })
 
 const maxAnswerBytes = 4096

@@ -1,5 +1,6 @@
 /** The steps of a server that stands by and takes over. Pure. */
 import { stepDown } from './acting.ts'
+import { nextTerm, notice } from './lost-terms.ts'
 import type { Action, EventOf, In, Row, State } from './states.ts'
 import { become, end, known, raise, type Step, say } from './step.ts'
 import { decide } from './takeover.ts'
@@ -15,7 +16,7 @@ export function observe<S extends State>(state: S, event: EventOf<'observed'>, n
     sentAt.monotonic - before.readAt.monotonic <= awayMs(state.settings.timings) &&
     sameRow(before.row, row)
   return {
-    ...raise(state, row.term),
+    ...raise(notice(state, event, now), row.term, now),
     seen: { row, since: unbroken ? before.since : now, readAt: sentAt },
     database: 'there',
     heardAt: now,
@@ -27,7 +28,8 @@ function sameRow(a: Row, b: Row): boolean {
     a.term === b.term &&
     a.counter === b.counter &&
     a.incarnation === b.incarnation &&
-    a.released === b.released
+    a.released === b.released &&
+    a.database === b.database
   )
 }
 
@@ -44,7 +46,7 @@ export function consider(state: In<'starting' | 'standby'>, now: Moment): Step {
     return become({ ...state, kind: 'standby', since }, 'started', `standby: ${decision.sentence}`)
   }
   const { row, cause, whileSilent } = decision.claim
-  const term = Math.max(row.term, state.highestTerm) + 1
+  const term = nextTerm(state, row.term)
   const because = decision.sentence
   return say(
     { ...state, kind: 'claiming', since: now, term, cause, because, stopAsked: false },
@@ -56,13 +58,15 @@ export function consider(state: In<'starting' | 'standby'>, now: Moment): Step {
 export function win(state: In<'claiming'>, event: EventOf<'claimWon'>, now: Moment): Step {
   const { term, because, cause, stopAsked, unhealthy } = state
   const active: In<'active'> = {
-    ...known(raise(state, term)),
+    ...known(raise(state, term, now)),
     kind: 'active',
     since: now,
     term,
     renewedAt: event.sentAt,
     promisedAt: undefined,
     asideSince: undefined,
+    wary: undefined,
+    holderLeaseMs: state.settings.timings.leaseMs,
     database: 'there',
     heardAt: now,
   }
@@ -82,8 +86,9 @@ export function lose(state: In<'claiming'>, why: string, now: Moment): Step {
 }
 
 /** A claim won that nobody waits for any more: nothing was begun, so nothing must be let go. */
-export function giveBack(state: State, event: EventOf<'claimWon'>): Step {
+export function giveBack(state: State, event: EventOf<'claimWon'>, now: Moment): Step {
   const reason = 'the takeover came too late to be used'
-  const actions: Action[] = [{ do: 'release', term: event.term, reason }, { do: 'watch' }]
-  return say(raise(state, event.term), state.sentence, actions)
+  const { term } = event
+  const release: Action = { do: 'release', term, reason, intended: undefined }
+  return say(raise(state, term, now), state.sentence, [release, { do: 'watch' }])
 }

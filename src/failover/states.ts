@@ -12,6 +12,37 @@ export interface Row {
   released: boolean
   /** The heartbeat counter. */
   counter: number
+  /** The holder's own lease, in milliseconds: what a standby with other settings waits for. */
+  leaseMs: number
+  /** For which server the holder released it; undefined: for whoever is there first. */
+  intended: string | undefined
+  /** Undefined while takeovers are allowed. */
+  paused: Pause | undefined
+  /** Which database it was read from, see `DatabaseIdentity`. */
+  database: DatabaseIdentity
+}
+
+/** Nobody takes over from a server that is down: a person, or too many takeovers, have said so. */
+export interface Pause {
+  by: string
+  reason: string
+  /** ISO 8601, by the database's clock; undefined: until a person resumes. */
+  until: string | undefined
+}
+
+/**
+ * System identifier and timeline, as one text: another one after a failover of the database, or when
+ * it was restored. Undefined where the database does not say.
+ */
+export type DatabaseIdentity = string | undefined
+
+/** What outlives the process on its own disk, because the database may lose it. */
+export interface Memory {
+  /** The highest term that it ever saw. */
+  term: number
+  database: DatabaseIdentity
+  /** The longest lease that the holder of that term may have, in milliseconds. */
+  leaseMs: number
 }
 
 /** Whether the database can be read: `unknown` until the first reading. */
@@ -38,6 +69,10 @@ export interface LinkState {
   database: DatabaseView
   /** Whether it would take over if it had to. */
   healthy: boolean
+  /** Of the program. */
+  version: string
+  /** Whether the network finds the active server at it. */
+  address: boolean
 }
 
 export type Role = 'active' | 'standby' | 'stopped'
@@ -64,12 +99,15 @@ export type Cause =
 export type Event =
   /** Time has passed. */
   | { type: 'tick' }
-  /** The lease was read, by a question sent at `sentAt`. */
-  | { type: 'observed'; row: Row; sentAt: Moment }
+  /** The lease was read, by a question sent at `sentAt`; `unidentified`: why the database is. */
+  | { type: 'observed'; row: Row; sentAt: Moment; unidentified?: string }
   /** It could not be read. */
   | { type: 'databaseAway'; reason: string }
   /** The heartbeat counter was raised, by a statement sent at `sentAt`. */
-  | { type: 'renewed'; term: number; sentAt: Moment }
+  | ({ type: 'renewed'; term: number; sentAt: Moment } & Pick<
+      Row,
+      'counter' | 'paused' | 'database'
+    >)
   /** It was not: another term has begun. */
   | { type: 'renewalRefused'; term: number }
   /** Nobody knows whether it was: counts as not renewed. */
@@ -99,7 +137,7 @@ export type Action =
   /** Drop the address, then stop the work; answered by `letGo`. */
   | { do: 'letGo' }
   /** Say that the term is free; answered by `released`. */
-  | { do: 'release'; term: number; reason: string }
+  | { do: 'release'; term: number; reason: string; intended: string | undefined }
   /** Renew no more; read instead. */
   | { do: 'watch' }
   | { do: 'record'; change: RoleChange }
@@ -133,9 +171,20 @@ export interface Known {
   since: Moment
   sentence: string
   highestTerm: number
+  /** When it learnt of that term. */
+  raisedAt: Moment
   /** The last reading of the lease; `since`: when its counter was first seen where it stands. */
   seen: { row: Row; since: Moment; readAt: Moment } | undefined
   database: DatabaseView
+  /** Which one it was when it last said so. */
+  identity: DatabaseIdentity
+  /** The lease of the last holder that is known, in milliseconds. */
+  holderLeaseMs: number
+  /** The database may have lost terms: until this is over, one of them may still be worked in. */
+  wary:
+    | (Hold & { because: 'another database' | 'lost terms'; before: DatabaseIdentity })
+    | undefined
+  paused: Pause | undefined
   /** When the database last answered. */
   heardAt: Moment
   peer: { evidence: Evidence; askedAt: Moment } | undefined
@@ -163,6 +212,7 @@ export type State = Known &
         cause: Cause
         because: string
         release: boolean
+        intended: string | undefined
         next: 'standby' | 'stopped'
         until: Hold | undefined
       }

@@ -46,17 +46,18 @@ export function end(state: State, why: string, now: Moment, cause: Cause = 'stop
   return { ...step, actions: [...step.actions, { do: 'end' }] }
 }
 
-export function raise<S extends State>(state: S, term: number): S {
-  return term > state.highestTerm ? { ...state, highestTerm: term } : state
+export function raise<S extends State>(state: S, term: number, now: Moment): S {
+  return term > state.highestTerm ? { ...state, highestTerm: term, raisedAt: now } : state
 }
 
 export function noteHealth<S extends State>(state: S, event: EventOf<'health'>): S {
   return { ...state, unhealthy: event.fault }
 }
 
-export function notePeer<S extends State>(state: S, event: EventOf<'peer'>): S {
+export function notePeer<S extends State>(state: S, event: EventOf<'peer'>, now: Moment): S {
   const { evidence, askedAt } = event
-  const noted = { ...state, peer: { evidence, askedAt } }
+  const known = evidence.kind === 'alive' ? raise(state, evidence.term, now) : state
+  const noted = { ...known, peer: { evidence, askedAt } }
   // Each of these proves that for one lease from when it was asked the peer will not take over:
   // it counts the silence from its first reading after its start, or after the database is back.
   const promises =
@@ -70,10 +71,12 @@ export function notePeer<S extends State>(state: S, event: EventOf<'peer'>): S {
 
 /** The state without what belongs to its kind alone. */
 export function known(state: State): Omit<In<'standby'>, 'kind'> {
-  const { settings, since, sentence, highestTerm, seen, database, heardAt } = state
-  const { peer, promisedAt, unhealthy, asideSince, recorded } = state
+  const { settings, since, sentence, highestTerm, raisedAt, seen, database, identity } = state
+  const { holderLeaseMs, wary, paused, heardAt, peer, promisedAt } = state
+  const { unhealthy, asideSince, recorded } = state
   return {
-    ...{ settings, since, sentence, highestTerm, seen, database, heardAt },
-    ...{ peer, promisedAt, unhealthy, asideSince, recorded },
+    ...{ settings, since, sentence, highestTerm, raisedAt, seen, database, identity },
+    ...{ holderLeaseMs, wary, paused, heardAt, peer, promisedAt },
+    ...{ unhealthy, asideSince, recorded },
   }
 }

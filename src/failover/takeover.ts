@@ -1,5 +1,6 @@
 /** When a standby takes over: the rules, in the order in which they are asked. Pure. */
-import type { Cause, Evidence, In, Row } from './states.ts'
+import { mustWait } from './lost-terms.ts'
+import type { Cause, Evidence, In, Pause, Row, State } from './states.ts'
 import { elapsed, type Moment } from './timings.ts'
 
 export interface Decision {
@@ -18,11 +19,19 @@ export function decide(state: In<'starting' | 'standby'>, now: Moment): Decision
   const { row } = seen
   const holder = row.holder ?? 'nobody'
   if (state.unhealthy !== undefined) return wait(`it could not take over: ${state.unhealthy}`)
+  if (mustWait(state, now)) return wait(waryOf(state))
+  const { paused } = row
+  if (paused !== undefined && !mayWhilePaused(row, settings.name)) return wait(pauseOf(paused))
 
   if (row.released) {
     const gaveUp = row.incarnation === settings.incarnation
-    if (gaveUp && standsAside(state, now)) {
-      return wait('it leaves the lease that it gave up to the other server')
+    const since = gaveUp ? state.asideSince : forAnother(row, settings.name) && seen.since
+    if (since && standsAside(state, since, now)) {
+      return wait(
+        gaveUp
+          ? 'it leaves the lease that it gave up to the other server'
+          : `${holder} released the lease for ${row.intended}`,
+      )
     }
     if (row.holder === undefined) return claim('first', 'nobody has been active yet')
     if (gaveUp) return claim('released', 'the other server did not take over')
@@ -45,7 +54,10 @@ export function decide(state: In<'starting' | 'standby'>, now: Moment): Decision
     case 'let go':
       return claim('let-go', `${holder} answers that it has let go`)
   }
-  const { heartbeatTimeoutMs, leaseMs, heartbeatIntervalMs } = settings.timings
+  // The holder's own lease counts too: its settings may differ from these.
+  const leaseMs = Math.max(settings.timings.leaseMs, row.leaseMs)
+  const heartbeatTimeoutMs = Math.max(settings.timings.heartbeatTimeoutMs, leaseMs)
+  const { heartbeatIntervalMs } = settings.timings
   if (silence >= heartbeatTimeoutMs) {
     return claim(
       'heartbeat-timeout',
@@ -75,13 +87,43 @@ export function decide(state: In<'starting' | 'standby'>, now: Moment): Decision
   }
 }
 
-/** The lease that it gave up is the other's for as long as a lease, unless that one is dead. */
-function standsAside(state: In<'starting' | 'standby'>, now: Moment): boolean {
-  const { asideSince, peer, settings } = state
-  if (asideSince === undefined) return false
-  if (elapsed(asideSince, now) >= settings.timings.leaseMs) return false
-  const refused = peer?.evidence.kind === 'refused' && isAfter(peer.askedAt, asideSince)
+/**
+ * Whether this server may begin a term while takeovers are paused: over its own, as the first, or when
+ * a person had it handed over to it. The database asks the same when it grants the claim.
+ */
+export function mayWhilePaused(row: Omit<Row, 'paused'>, server: string): boolean {
+  if (row.holder === undefined || row.holder === server) return true
+  return row.released && row.intended === server
+}
+
+function forAnother(row: Row, server: string): boolean {
+  return row.intended !== undefined && row.intended !== server
+}
+
+/** What is the other's to take, is left to it for as long as a lease, unless that one is dead. */
+function standsAside(state: In<'starting' | 'standby'>, since: Moment, now: Moment): boolean {
+  const { peer, settings } = state
+  if (elapsed(since, now) >= settings.timings.leaseMs) return false
+  const refused = peer?.evidence.kind === 'refused' && isAfter(peer.askedAt, since)
   return !refused
+}
+
+function pauseOf({ by, reason, until }: Pause): string {
+  const end = until === undefined ? 'until somebody resumes' : `until ${minute(until)}`
+  return `takeovers are paused by ${by} ${end}: ${reason}`
+}
+
+function waryOf({ wary }: State): string {
+  const what =
+    wary?.because === 'another database'
+      ? 'the database is another one than before'
+      : 'the database has lost terms that were begun'
+  return `${what}: it waits for ${seconds(wary?.ms ?? 0)}, as long as a lost term may last`
+}
+
+/** `2026-11-22 01:30 UTC` */
+function minute(iso: string): string {
+  return `${iso.slice(0, 10)} ${iso.slice(11, 16)} UTC`
 }
 
 type Verdict = 'refuses' | 'replaced' | 'let go' | 'answers' | 'silent'

@@ -45,6 +45,77 @@ export const defaultTimings: Timings = {
   peerTimeoutMs: 1000,
 }
 
+/** What a person may set, all in milliseconds; the rest follows from it. */
+export interface TimingSettings {
+  heartbeatMs: number
+  leaseMs: number
+  timeoutMs: number
+}
+
+/** Times that would be unsafe together. */
+export class UnsafeTimings extends Error {
+  override name = 'UnsafeTimings'
+  /** What to change first. */
+  readonly setting: keyof TimingSettings
+  constructor(setting: keyof TimingSettings, message: string) {
+    super(message)
+    this.setting = setting
+  }
+}
+
+/** Nobody lets go of everything in less. */
+const leastStepDownMs = 200
+const leastHeartbeatMs = 100
+
+/** @throws UnsafeTimings, whose message names the settings and says what would be right */
+export function timingsOf({ heartbeatMs, leaseMs, timeoutMs }: TimingSettings): Timings {
+  const timings: Timings = {
+    heartbeatIntervalMs: heartbeatMs,
+    leaseMs,
+    stepDownMs: Math.min(
+      defaultTimings.stepDownMs,
+      Math.max(leastStepDownMs, Math.round(leaseMs / 5)),
+    ),
+    heartbeatTimeoutMs: timeoutMs,
+    peerTimeoutMs: Math.max(1, Math.min(defaultTimings.peerTimeoutMs, Math.floor(leaseMs / 3))),
+  }
+  for (const [setting, value] of Object.entries({ heartbeatMs, leaseMs, timeoutMs })) {
+    if (!Number.isSafeInteger(value) || value <= 0) {
+      refuse(setting as keyof TimingSettings, `must be a whole number above 0, not ${value}`)
+    }
+  }
+  if (heartbeatMs < leastHeartbeatMs) {
+    refuse('heartbeatMs', `must be at least ${leastHeartbeatMs}: less only loads the database`)
+  }
+  const least = leastLease(heartbeatMs)
+  if (leaseMs < least) {
+    refuse(
+      'leaseMs',
+      `with a heartbeatMs of ${heartbeatMs} it must be at least ${least}, which is three heartbeats ` +
+        `and the time to let go, not ${leaseMs}: else one slow renewal ends the lease`,
+    )
+  }
+  if (timeoutMs < leaseMs) {
+    refuse(
+      'timeoutMs',
+      `must be at least leaseMs, ${leaseMs}, not ${timeoutMs}: else the standby takes over while ` +
+        'the active still holds its lease',
+    )
+  }
+  return timings
+}
+
+/** What is left of it beside the time to let go has room for three heartbeats. */
+function leastLease(heartbeatMs: number): number {
+  const working = 3 * heartbeatMs
+  const byShare = Math.min(1.25 * working, working + defaultTimings.stepDownMs)
+  return Math.ceil(Math.max(working + leastStepDownMs, byShare))
+}
+
+function refuse(setting: keyof TimingSettings, message: string): never {
+  throw new UnsafeTimings(setting, message)
+}
+
 /** How long a renewal allows the active to work. */
 export function workingMs(timings: Timings): number {
   return timings.leaseMs - timings.stepDownMs
@@ -70,13 +141,15 @@ export function checkTimings(timings: Timings): string[] {
     }
   }
   if (reasons.length > 0) return reasons
-  if (heartbeatIntervalMs < 100) {
+  if (heartbeatIntervalMs < leastHeartbeatMs) {
     reasons.push(
-      `heartbeatIntervalMs is ${heartbeatIntervalMs}: below 100 it only loads the database`,
+      `heartbeatIntervalMs is ${heartbeatIntervalMs}: below ${leastHeartbeatMs} it only loads the database`,
     )
   }
-  if (stepDownMs < 200) {
-    reasons.push(`stepDownMs is ${stepDownMs}: nobody can let go of everything in less than 200`)
+  if (stepDownMs < leastStepDownMs) {
+    reasons.push(
+      `stepDownMs is ${stepDownMs}: nobody can let go of everything in less than ${leastStepDownMs}`,
+    )
   }
   if (leaseMs - stepDownMs < 3 * heartbeatIntervalMs) {
     reasons.push(

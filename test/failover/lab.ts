@@ -18,7 +18,7 @@ const program = fileURLToPath(new URL('./member.ts', import.meta.url))
 export interface Lab {
   postgres: EmbeddedPostgres
   /** Starts the process of server `a` or `b`; its node starts by the command `start`. */
-  member(name: 'a' | 'b', timings?: Timings): Promise<Member>
+  member(name: 'a' | 'b', timings?: Timings, change?: Partial<MemberSettings>): Promise<Member>
   query<Row extends object>(sql: string, params?: unknown[]): Promise<Row[]>
   stop(): Promise<void>
 }
@@ -36,14 +36,17 @@ export async function createLab(): Promise<Lab> {
   const members: Member[] = []
   return {
     postgres,
-    async member(name, timings = defaultTimings) {
+    async member(name, timings = defaultTimings, change = {}) {
       const other = name === 'a' ? 'b' : 'a'
       const identity = await authority.issue({ role: 'server', name, hosts: ['127.0.0.1'] })
       const member = createMember({
         ...{ name, identity, timings },
         databaseUrl: postgres.url,
+        dataDir: join(folder, name),
+        takeovers: { most: 100, withinMs: 600_000 },
         linkPort: ports[name],
         peer: { name: other, host: '127.0.0.1', port: ports[other] },
+        ...change,
       })
       members.push(member)
       await member.said('ready')

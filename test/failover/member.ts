@@ -4,13 +4,17 @@
  */
 import { randomUUID } from 'node:crypto'
 import { createServer } from 'node:https'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { noAddress } from '../../src/failover/address/none.ts'
+import type { TakeoverLimit } from '../../src/failover/lease/grant.ts'
 import { createRowLease } from '../../src/failover/lease/row.ts'
 import { createNode, type FailoverNode, linkState } from '../../src/failover/node.ts'
 import { createPeer, linkPath, type PeerAddress } from '../../src/failover/peer.ts'
+import { createTermFile } from '../../src/failover/term-file.ts'
 import type { Timings } from '../../src/failover/timings.ts'
 import { systemClock } from '../../src/lib/clock.ts'
+import { databaseTargets } from '../../src/lib/database-hosts.ts'
 import { createLog } from '../../src/lib/log.ts'
 import { createMetrics } from '../../src/lib/metrics.ts'
 import type { Identity } from '../../src/lib/tls.ts'
@@ -19,7 +23,10 @@ import { createRoleChanges } from '../../src/store/postgres/role-changes.ts'
 
 export interface MemberSettings {
   name: string
+  /** One host, or several of which one takes writes. */
   databaseUrl: string
+  dataDir: string
+  takeovers: TakeoverLimit
   linkPort: number
   peer: PeerAddress
   identity: Identity
@@ -87,7 +94,7 @@ async function obey(command: string) {
 }
 
 async function begin() {
-  const { identity, name, timings } = settings
+  const { identity, name, takeovers, timings } = settings
   const incarnation = randomUUID()
   const metrics = createMetrics({})
   const applicationName = `keepwatch/${name}/${incarnation}`
@@ -102,19 +109,19 @@ async function begin() {
     process.stderr.write(`${reason}\n`)
     process.kill(process.pid, 'SIGKILL')
   }
-  const target = { connectionString: settings.databaseUrl }
   node = createNode(
     {
       ...{ clock, log, metrics, die },
       lease: createRowLease(
         { clock, fatal: error => die(error.message) },
-        { name, incarnation, timings, target },
+        { name, incarnation, timings, takeovers, targets: databaseTargets(settings.databaseUrl) },
       ),
       peer: createPeer(
         { clock, log, metrics, identity },
         { address: () => settings.peer, timings },
       ),
       address: noAddress,
+      memory: createTermFile(join(settings.dataDir, 'term.json')),
       work: {
         async start(term) {
           hammered = term
@@ -123,7 +130,7 @@ async function begin() {
       },
       record: change => history.append(change),
     },
-    { name, incarnation, timings },
+    { name, incarnation, version: '1', timings },
   )
   let last = ''
   node.onChange(({ state, role, term, sentence }) => {

@@ -25,10 +25,20 @@ const fault: fc.Arbitrary<Fault> = fc.oneof(
       'unwell' as const,
       'switchover' as const,
       'stop' as const,
+      'answers lost' as const,
+      'link deaf' as const,
     ),
     node,
   }),
-  fc.record({ kind: fc.constantFrom('database down' as const, 'link cut' as const) }),
+  fc.record({
+    kind: fc.constantFrom(
+      'database down' as const,
+      'database failover' as const,
+      'database failover with loss' as const,
+      'link cut' as const,
+      'paused' as const,
+    ),
+  }),
 )
 function schedules({ leaseMs }: Timings): fc.Arbitrary<Schedule> {
   const at = fc.integer({ min: 0, max: 15 * leaseMs })
@@ -79,7 +89,8 @@ const releasesFirst: StepFunction = (state, event, now) => {
   const taken = step(state, event, now)
   if (taken.state.kind !== 'steppingDown' || state.kind === 'steppingDown') return taken
   const { term } = taken.state
-  return { ...taken, actions: [...taken.actions, { do: 'release', term, reason: 'too early' }] }
+  const early = { do: 'release', term, reason: 'too early', intended: undefined } as const
+  return { ...taken, actions: [...taken.actions, early] }
 }
 
 /** Takes a silent peer for a dead one. */

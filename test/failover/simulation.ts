@@ -5,10 +5,22 @@
  * the invariants are checked after every event.
  */
 import { createRandom } from '../../src/apps/simulation/random.ts'
-import { holdOf, initialState, writableTerm } from '../../src/failover/machine.ts'
-import type { Action, Event, Evidence, Row, State } from '../../src/failover/states.ts'
+import { holdOf, initialState, memoryOf, writableTerm } from '../../src/failover/machine.ts'
+import type { Action, Event, Evidence, Memory, State } from '../../src/failover/states.ts'
 import type { Step } from '../../src/failover/step.ts'
 import { answerMs, elapsed, type Moment, type Timings } from '../../src/failover/timings.ts'
+import {
+  claimed,
+  failedOver,
+  type Grants,
+  newDatabase,
+  paused,
+  released,
+  renewed,
+  resumed,
+  type SharedDatabase,
+  wrongToGrant,
+} from './shared-database.ts'
 
 export type Fault =
   | { kind: 'crash'; node: 0 | 1 }
@@ -16,8 +28,16 @@ export type Fault =
   | { kind: 'suspend'; node: 0 | 1 }
   | { kind: 'host down'; node: 0 | 1 }
   | { kind: 'database away'; node: 0 | 1 }
+  /** What it says is done, and it never hears so. */
+  | { kind: 'answers lost'; node: 0 | 1 }
   | { kind: 'database down' }
+  | { kind: 'database failover' }
+  /** To a replica that lacks the last term. */
+  | { kind: 'database failover with loss' }
   | { kind: 'link cut' }
+  /** It asks in vain, and is asked with success. */
+  | { kind: 'link deaf'; node: 0 | 1 }
+  | { kind: 'paused' }
   | { kind: 'wall jump'; node: 0 | 1 }
   | { kind: 'unwell'; node: 0 | 1 }
   | { kind: 'switchover'; node: 0 | 1 }
@@ -35,6 +55,9 @@ export interface Machine {
 /** What can be broken on purpose, to see that the invariants notice. */
 export interface Sabotage {
   step?: Machine['step']
+  grants?: Grants
+  /** The disk forgets the highest term. */
+  noMemory?: boolean
   /** The database accepts a write of any term. */
   noFence?: boolean
   noGuard?: boolean
@@ -45,6 +68,8 @@ export interface Sabotage {
 export interface Outcome {
   takeovers: number
   writes: number
+  /** Whether so many takeovers came that nobody took over any more. */
+  stopped: boolean
   /** Roles at the end. */
   roles: string[]
   story: string[]
@@ -52,6 +77,7 @@ export interface Outcome {
 
 interface Node {
   name: string
+  timings: Timings
   up: boolean
   hostUp: boolean
   frozen: boolean
@@ -61,6 +87,9 @@ interface Node {
   state: State
   clock: { rate: number; monotonicOffset: number; wallOffset: number }
   reachesDatabase: boolean
+  hearsDatabase: boolean
+  hearsPeer: boolean
+  disk: Memory | undefined
   kept: number | undefined
   address: boolean
   expiredAt: number | undefined
@@ -70,11 +99,12 @@ interface Node {
 /** What runs again after a freeze notices within as much that its time is over. */
 const noticeMs = 250
 const guardMs = 40
+const limit = { most: 4, withinMs: 60_000 }
 
 /** @throws Error naming the invariant that was violated, with the story so far */
 export function simulate(
   step: Machine['step'],
-  timings: Timings,
+  timings: Timings | readonly [Timings, Timings],
   schedule: Schedule,
   sabotage: Sabotage = {},
 ): Outcome {
@@ -89,17 +119,18 @@ export function simulate(
   /** No more faults, not even small ones. */
   let healed = false
 
-  const database = {
-    up: true,
-    row: { term: 0, holder: undefined, incarnation: undefined, released: true, counter: 0 } as Row,
-    beat: { term: 0, incarnation: '' },
-  }
+  let shared: SharedDatabase = newDatabase(0)
+  let databaseUp = true
   let linkUp = true
+  let stopped = false
   const begun = new Map<number, string>()
   const served = new Set<number>()
-  const committed: number[] = []
+  let committed: number[] = []
 
-  const nodes = ['a', 'b'].map(name => boot({ name, address: false } as Node))
+  const both: readonly [Timings, Timings] = 'leaseMs' in timings ? [timings, timings] : timings
+  const nodes = ['a', 'b'].map((name, index) =>
+    boot({ name, timings: both[index], address: false } as Node),
+  )
   const other = (node: Node) => (node === nodes[0] ? nodes[1]! : nodes[0]!)
 
   function tell(line: string) {
@@ -143,12 +174,18 @@ export function simulate(
       wallOffset: between(1e12, 2e12),
     }
     node.reachesDatabase ??= true
+    node.hearsDatabase ??= true
+    node.hearsPeer ??= true
+    // Each has met this database before.
+    if (sabotage.noMemory !== true) {
+      node.disk ??= { term: 0, database: 'x/1', leaseMs: node.timings.leaseMs }
+    }
     node.kept = undefined
     node.address = false
     node.expiredAt = undefined
     node.deferred = []
-    const { incarnation, name } = node
-    node.state = initialState({ name, incarnation, timings }, local(node))
+    const { disk, incarnation, name, timings } = node
+    node.state = initialState({ name, incarnation, timings }, local(node), disk)
     inside(node, between(0, 50), () => thread(node))
     inside(node, between(0, 50), () => probe(node))
     inside(node, between(0, 50), () => tick(node))
@@ -179,7 +216,17 @@ export function simulate(
     if (hold?.since.monotonic !== held?.since.monotonic || hold?.ms !== held?.ms) {
       node.expiredAt = undefined
     }
+    // The disk takes its time, but a term is on it before it is served.
+    const serves = taken.actions.some(action => action.do === 'serve')
+    if (serves) remember(node)
+    else if (before.highestTerm !== node.state.highestTerm) {
+      inside(node, between(0, 50), () => remember(node))
+    }
     for (const action of taken.actions) carryOut(node, action)
+  }
+
+  function remember(node: Node) {
+    if (sabotage.noMemory !== true) node.disk = memoryOf(node.state, local(node))
   }
 
   function carryOut(node: Node, action: Action) {
@@ -204,7 +251,9 @@ export function simulate(
         inside(node, between(0, 100), () => {
           if (hangs) return
           node.address = false
-          inside(node, between(0, 0.6 * timings.stepDownMs), () => post(node, { type: 'letGo' }))
+          inside(node, between(0, 0.6 * node.timings.stepDownMs), () =>
+            post(node, { type: 'letGo' }),
+          )
         })
         return
       }
@@ -215,8 +264,7 @@ export function simulate(
         exchange(
           node,
           () => {
-            const { row } = database
-            if (row.term === action.term && row.incarnation === incarnation) row.released = true
+            shared = released(shared, action, incarnation, now)
           },
           done,
           done,
@@ -242,23 +290,24 @@ export function simulate(
     const slow = () => !healed && random() < 0.02
     const there = slow() ? between(500, 6000) : between(0.2, 20)
     const back = slow() ? between(500, 6000) : between(0.2, 20)
-    const patience = sabotage.patienceMs ?? answerMs(timings)
+    const patience = sabotage.patienceMs ?? answerMs(node.timings)
+    const { timeline } = shared
     let over = false
     const giveUp = () => {
       if (over) return
       over = true
       unknown()
     }
-    if (!node.reachesDatabase || !database.up || (!healed && random() < 0.005)) {
+    if (!node.reachesDatabase || !databaseUp || (!healed && random() < 0.005)) {
       inside(node, random() < 0.5 ? between(1, 20) : patience, giveUp)
       return
     }
     inside(node, patience, giveUp)
     // What was sent is applied even if its sender has died or given up since.
     later(there, () => {
-      if (!database.up) return
+      if (!databaseUp || shared.timeline !== timeline) return
       const result = apply()
-      if (!node.reachesDatabase) return
+      if (!node.reachesDatabase || !node.hearsDatabase) return
       inside(node, back, () => {
         if (over) return
         over = true
@@ -270,11 +319,11 @@ export function simulate(
   function thread(node: Node) {
     const again = (ms: number) => inside(node, ms, () => thread(node))
     const sentAt = local(node)
-    const { kept } = node
+    const { kept, timings } = node
     if (kept === undefined) {
       exchange(
         node,
-        () => ({ ...database.row }),
+        () => shared.row,
         row => {
           if (node.kept === undefined) post(node, { type: 'observed', row, sentAt })
           again(timings.heartbeatIntervalMs / 2)
@@ -290,13 +339,14 @@ export function simulate(
     exchange(
       node,
       () => {
-        const mine = database.beat.term === kept && database.beat.incarnation === incarnation
-        if (mine) database.row.counter++
-        return { mine, term: database.row.term }
+        const before = shared
+        shared = renewed(shared, kept, incarnation, now)
+        return { mine: shared !== before, row: shared.row }
       },
-      ({ mine, term }) => {
-        if (mine) post(node, { type: 'renewed', term: kept, sentAt })
-        else {
+      ({ mine, row: { counter, database, paused: pause, term } }) => {
+        if (mine) {
+          post(node, { type: 'renewed', term: kept, sentAt, counter, paused: pause, database })
+        } else {
           node.kept = undefined
           post(node, { type: 'renewalRefused', term })
         }
@@ -309,27 +359,21 @@ export function simulate(
     )
   }
 
-  function claim(node: Node, { term, over, whileSilent }: Extract<Action, { do: 'claim' }>) {
+  function claim(node: Node, asked: Extract<Action, { do: 'claim' }>) {
     const sentAt = local(node)
-    const { incarnation, name } = node
+    const { incarnation, name, timings } = node
+    const { term } = asked
+    const self = { server: name, incarnation, leaseMs: timings.leaseMs }
     exchange(
       node,
       () => {
-        const { row } = database
-        const unchanged = row.term === over.term && row.incarnation === over.incarnation
-        const silent = !whileSilent || row.counter === over.counter
-        if (!unchanged || !silent || row.term >= term) return { won: false, term: row.term }
-        if (begun.has(term)) violate(`term ${term} begins twice`)
-        if (term <= Math.max(0, ...begun.keys())) violate(`term ${term} does not rise`)
+        const next = claimed(shared, asked, self, limit, now, sabotage.grants)
+        if (typeof next === 'string') return { won: false, term: shared.row.term }
+        const wrong = wrongToGrant(shared, asked, self, Math.max(0, ...begun.keys()), now)
+        if (wrong !== undefined) violate(wrong)
         begun.set(term, incarnation)
-        database.row = {
-          term,
-          holder: name,
-          incarnation,
-          released: false,
-          counter: row.counter + 1,
-        }
-        database.beat = { term, incarnation }
+        if (next.row.paused?.by === 'keepwatch') stopped = true
+        shared = next
         tell(`term ${term} of ${incarnation} is committed`)
         return { won: true, term }
       },
@@ -346,7 +390,7 @@ export function simulate(
   }
 
   function probe(node: Node) {
-    ask(node, () => inside(node, timings.heartbeatIntervalMs / 2, () => probe(node)))
+    ask(node, () => inside(node, node.timings.heartbeatIntervalMs / 2, () => probe(node)))
   }
 
   function ask(node: Node, done: () => void) {
@@ -358,8 +402,8 @@ export function simulate(
         post(node, { type: 'peer', evidence, askedAt })
         done()
       })
-    const silent = () => say(timings.peerTimeoutMs, { kind: 'silent', server })
-    if (!linkUp || !peer.hostUp || (!healed && random() < 0.01)) {
+    const silent = () => say(node.timings.peerTimeoutMs, { kind: 'silent', server })
+    if (!linkUp || !node.hearsPeer || !peer.hostUp || (!healed && random() < 0.01)) {
       silent()
       return
     }
@@ -375,6 +419,7 @@ export function simulate(
       const healthy = unhealthy === undefined
       say(between(0.2, 50), {
         ...{ kind: 'alive', server, incarnation, role, state, term, database: view, healthy },
+        ...{ version: '1', address: peer.address },
       })
     })
   }
@@ -394,7 +439,7 @@ export function simulate(
       else if (node.expiredAt === undefined) {
         node.expiredAt = moment.monotonic
         post(node, { type: 'tick' })
-      } else if (moment.monotonic - node.expiredAt >= timings.stepDownMs - 100) {
+      } else if (moment.monotonic - node.expiredAt >= node.timings.stepDownMs - 100) {
         die(node, 'it did not let go in time')
         restartLater(node)
       }
@@ -408,8 +453,8 @@ export function simulate(
       // Frozen after it looked, before it sent: the write leaves when it wakes.
       inside(node, random() < 0.01 ? between(1000, 20_000) : between(0, 5), () => {
         later(random() < 0.01 ? between(1000, 30_000) : between(0, 20), () => {
-          if (!database.up) return
-          if (sabotage.noFence !== true && database.row.term !== term) return
+          if (!databaseUp) return
+          if (sabotage.noFence !== true && shared.row.term !== term) return
           if (term < (committed.at(-1) ?? 0)) {
             violate(`a write of term ${term} is committed after one of term ${committed.at(-1)}`)
           }
@@ -468,10 +513,38 @@ export function simulate(
           node.reachesDatabase = true
         })
         return
-      case 'database down':
-        database.up = false
+      case 'answers lost':
+        node.hearsDatabase = false
         later(fault.forMs, () => {
-          database.up = true
+          node.hearsDatabase = true
+        })
+        return
+      case 'database down':
+        databaseUp = false
+        later(fault.forMs, () => {
+          databaseUp = true
+        })
+        return
+      case 'database failover':
+      case 'database failover with loss':
+        databaseUp = false
+        later(Math.min(fault.forMs, 3000), () => {
+          databaseUp = true
+          shared = failedOver(shared, fault.kind === 'database failover with loss')
+          // What was written in the terms that are lost is lost with them.
+          committed = committed.filter(term => term <= shared.row.term)
+        })
+        return
+      case 'link deaf':
+        node.hearsPeer = false
+        later(fault.forMs, () => {
+          node.hearsPeer = true
+        })
+        return
+      case 'paused':
+        shared = paused(shared, { by: 'anna', reason: 'a new switch', until: undefined })
+        later(fault.forMs, () => {
+          shared = resumed(shared)
         })
         return
       case 'link cut':
@@ -500,8 +573,7 @@ export function simulate(
   function audit() {
     const running = nodes.filter(node => node.up && !node.frozen)
     // One that wakes is fenced already; it lets go, or ends, within the time for that.
-    const wakingMs = noticeMs + timings.stepDownMs
-    const settled = running.filter(node => now - node.wokenAt > wakingMs)
+    const settled = running.filter(node => now - node.wokenAt > noticeMs + node.timings.stepDownMs)
     const writers = running.filter(node => writableTerm(node.state, local(node)) !== undefined)
     if (writers.length > 1) violate('both may write')
     if (settled.filter(node => node.address).length > 1) violate('both have the address')
@@ -512,7 +584,11 @@ export function simulate(
     queue.push(fault.at, () => begin(fault))
     last = Math.max(last, fault.at + fault.forMs + 25_000)
   }
-  const end = last + 2.5 * timings.heartbeatTimeoutMs
+  queue.push(last, () => {
+    tell('a person looks, and resumes')
+    shared = resumed(shared)
+  })
+  const end = last + 2.5 * Math.max(...both.map(({ heartbeatTimeoutMs }) => heartbeatTimeoutMs))
   for (let next = queue.pop(); next !== undefined && next.at <= end; next = queue.pop()) {
     now = next.at
     healed = now > last
@@ -521,7 +597,7 @@ export function simulate(
   }
   const roles = nodes.map(node => (node.up ? node.state.kind : 'down')).sort()
   if (roles.join() !== 'active,standby') violate(`ends with ${roles.join(' and ')}`)
-  return { takeovers, writes: committed.length, roles, story }
+  return { takeovers, writes: committed.length, stopped, roles, story }
 }
 
 /** Things to run, by time; equal times in the order in which they were pushed. */

@@ -30,6 +30,14 @@ export interface Claim {
   reason: string
 }
 
+export interface Release {
+  term: number
+  /** Why, for people. */
+  reason: string
+  /** The server that is to have it; undefined: whoever is there first. */
+  intended: string | undefined
+}
+
 /**
  * Reads the lease at each interval until a claim is won, then renews it at each interval until it is
  * released or `watch` is called. Renews only while the main loop is alive.
@@ -41,8 +49,8 @@ export interface Lease {
   stop(): Promise<void>
   /** Answered, within seconds, by exactly one of claimWon, claimLost, claimUnknown. */
   claim(claim: Claim): void
-  /** Says that the term is free, and reads again. Answered, within seconds, by `released`. */
-  release(term: number, reason: string): void
+  /** Says that the term is free, and for whom, and reads again. Answered, within seconds, by `released`. */
+  release(release: Release): void
   /** Renews no more and reads again. */
   watch(): void
   /** The main loop is alive at this instant. */

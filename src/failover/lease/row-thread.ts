@@ -3,16 +3,20 @@
  * own, so that neither the main loop nor the pool can make a renewal late. One statement at a time.
  */
 import { parentPort, workerData } from 'node:worker_threads'
-import type { Row } from '../states.ts'
+import type { DatabaseTarget } from '../../lib/database-hosts.ts'
 import type { Moment } from '../timings.ts'
-import type { Claim, LeaseEvent } from './lease.ts'
+import type { TakeoverLimit } from './grant.ts'
+import type { Claim, LeaseEvent, Release } from './lease.ts'
 import { claimRow, readRow, releaseRow, renewRow } from './row-statements.ts'
-import { createLeaseSession, type DatabaseTarget } from './session.ts'
+import { createLeaseSession } from './session.ts'
 
 export interface RowThreadData {
-  target: DatabaseTarget
+  targets: readonly DatabaseTarget[]
   server: string
   incarnation: string
+  /** This server's lease, written down when it begins a term. */
+  leaseMs: number
+  takeovers: TakeoverLimit
   heartbeatIntervalMs: number
   watchIntervalMs: number
   /** The longest wait for one answer of the database. */
@@ -27,14 +31,14 @@ export interface RowThreadData {
 
 export type Command =
   | { do: 'claim'; claim: Claim }
-  | { do: 'release'; term: number; reason: string }
+  | { do: 'release'; release: Release }
   | { do: 'watch' }
   | { do: 'stop' }
 
 const data = workerData as RowThreadData
 const port = parentPort!
 const loop = new BigInt64Array(data.loop)
-const self = { server: data.server, incarnation: data.incarnation }
+const self = { server: data.server, incarnation: data.incarnation, leaseMs: data.leaseMs }
 const applicationName = `keepwatch/${data.server}/${data.incarnation}/lease`
 
 const inbox: Command[] = []
@@ -45,7 +49,7 @@ let due = 0
 let stopped = false
 
 const session = createLeaseSession(
-  { target: data.target, applicationName, deadlineMs: data.deadlineMs },
+  { targets: data.targets, applicationName, deadlineMs: data.deadlineMs },
   () => {
     due = 0
     wake()
@@ -81,7 +85,7 @@ async function obey(command: Command) {
       return
     case 'release':
       kept = undefined
-      await release(command.term, command.reason)
+      await release(command.release)
       return
     case 'watch':
       kept = undefined
@@ -95,8 +99,9 @@ async function obey(command: Command) {
 async function read() {
   const sentAt = moment()
   try {
-    const row: Row = await readRow(session)
-    report({ type: 'observed', row, sentAt })
+    const row = await readRow(session)
+    const { unidentified } = session
+    report({ type: 'observed', row, sentAt, ...(unidentified ? { unidentified } : {}) })
   } catch (error) {
     report({ type: 'databaseAway', reason: reasonOf(error) })
   }
@@ -111,8 +116,10 @@ async function renew(term: number) {
   }
   try {
     const outcome = await renewRow(session, self, term)
-    if (outcome.renewed) report({ type: 'renewed', term, sentAt })
-    else {
+    if (outcome.renewed) {
+      const { counter, paused, database } = outcome
+      report({ type: 'renewed', term, sentAt, counter, paused, database })
+    } else {
       kept = undefined
       report({ type: 'renewalRefused', term: outcome.term })
     }
@@ -122,11 +129,17 @@ async function renew(term: number) {
 }
 
 async function claim(asked: Claim) {
-  const outcome = await claimRow(session, self, asked, {
-    now: () => moment().monotonic,
-    until: moment().monotonic + data.claimMs,
-    sending: moment,
-  })
+  const outcome = await claimRow(
+    session,
+    self,
+    asked,
+    {
+      now: () => moment().monotonic,
+      until: moment().monotonic + data.claimMs,
+      sending: moment,
+    },
+    data.takeovers,
+  )
   if (outcome.type === 'claimWon') {
     kept = asked.term
     due = 0
@@ -134,9 +147,9 @@ async function claim(asked: Claim) {
   report(outcome)
 }
 
-async function release(term: number, reason: string) {
+async function release(asked: Release) {
   try {
-    await releaseRow(session, self, term, reason)
+    await releaseRow(session, self, asked)
   } catch {
     // The others wait for the lease instead.
   }

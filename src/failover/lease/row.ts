@@ -1,19 +1,22 @@
 /** The lease as a row of the PostgreSQL that both servers share. */
 import { Worker } from 'node:worker_threads'
 import type { Clock } from '../../lib/clock.ts'
+import type { DatabaseTarget } from '../../lib/database-hosts.ts'
 import type { Hold } from '../states.ts'
 import { answerMs, type Moment, type Timings } from '../timings.ts'
+import type { TakeoverLimit } from './grant.ts'
 import type { GuardData } from './guard-thread.ts'
 import type { Lease, LeaseEvent } from './lease.ts'
 import type { Command, RowThreadData } from './row-thread.ts'
-import type { DatabaseTarget } from './session.ts'
 
 export interface RowLeaseConfig {
   /** Of the server; its sessions are called `keepwatch/<name>/<incarnation>/…`. */
   name: string
   incarnation: string
   timings: Timings
-  target: DatabaseTarget
+  /** The hosts of the database; one of them takes writes at a time. */
+  targets: readonly DatabaseTarget[]
+  takeovers: TakeoverLimit
 }
 
 /** The guard notices, and the process ends, within this much more than it was given. */
@@ -38,7 +41,9 @@ export function createRowLease(
     stopping = false
     aheadMs = Number(process.hrtime.bigint()) / 1e6 - deps.clock.monotonic()
     const rowData: RowThreadData = {
-      target: config.target,
+      targets: config.targets,
+      takeovers: config.takeovers,
+      leaseMs,
       server: config.name,
       incarnation: config.incarnation,
       heartbeatIntervalMs,
@@ -84,8 +89,10 @@ export function createRowLease(
   return {
     start,
     beat,
-    claim: claim => tell({ do: 'claim', claim }),
-    release: (term, reason) => tell({ do: 'release', term, reason }),
+    claim: ({ term, over, whileSilent, reason }) =>
+      tell({ do: 'claim', claim: { term, over, whileSilent, reason } }),
+    release: ({ term, reason, intended }) =>
+      tell({ do: 'release', release: { term, reason, intended } }),
     watch: () => tell({ do: 'watch' }),
 
     guard(hold) {

@@ -45,12 +45,22 @@ export async function pause(
     reason,
     until,
   ])
+  await tell(tx)
 }
 
-/** Takeovers are possible again, and those so far are forgotten. */
+/**
+ * Takeovers are possible again, and those so far are forgotten. Not fenced: it must be possible too
+ * when the active is gone and nobody may take over.
+ */
 export async function resume(tx: Queries): Promise<void> {
   await tx.query(
     `UPDATE leadership
      SET paused_by = NULL, paused_reason = NULL, paused_until = NULL, takeovers = '{}'`,
   )
+  await tell(tx)
+}
+
+/** Both servers read the lease, or renew it, at once. */
+async function tell(tx: Queries): Promise<void> {
+  await tx.query(`SELECT pg_notify('keepwatch_leadership', '')`)
 }
