@@ -13,10 +13,14 @@ const withProcesses = [
   { name: 'store', include: ['src/store/**/*.test.ts'], maxWorkers: 2 },
   // Servers that are killed and frozen, on a real database.
   { name: 'failover', include: ['test/failover/**/*.test.ts'] },
+  // Mail servers and webhooks that fail; senders that are killed.
+  { name: 'notify', include: ['test/notify/**/*.test.ts'] },
   // Collectors and receivers: killed, cut off, their disk filled.
   { name: 'collect', include: ['test/collect/**/*.test.ts'] },
   // The API on a real database, and in a real browser.
   { name: 'api', include: ['test/api/**/*.test.ts'] },
+  // Servers, their database and devices on hosts of their own, in network namespaces: every fault.
+  { name: 'lab', include: ['test/lab/**/*.test.ts'] },
   // Whole deployments.
   { name: 'e2e', include: ['test/e2e/**/*.test.ts'] },
 ]

@@ -16,6 +16,7 @@ const programs = {
   sshd: 'openssh-server',
   vtysh: 'frr',
   ip: 'iproute2',
+  aiosmtpd: 'python3-aiosmtpd',
 }
 
 await prepare()

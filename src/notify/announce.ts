@@ -58,7 +58,12 @@ export interface AnnouncerConfig {
 
 export const defaultLimits = { mostAnHour: 20, mostOfOneAlarm: 4 }
 
-export interface Announcer<Tx> {
+/** What every transaction of an active shows. */
+interface InTerm {
+  readonly term: number
+}
+
+export interface Announcer<Tx extends InTerm> {
   raised(tx: Tx, alarm: AlarmRow, event?: 'raised' | 'worse'): Promise<void>
   cleared(tx: Tx, alarm: AlarmRow & { clearedAt: Date }): Promise<void>
   /** Called again with better facts, it rewords what has not been sent yet. Never suppressed. */
@@ -80,7 +85,7 @@ interface Target {
   recipient: string
 }
 
-export function createAnnouncer<Tx>(
+export function createAnnouncer<Tx extends InTerm>(
   deps: {
     outbox: OutboxWrites<Tx>
     audience(): Audience
@@ -102,8 +107,8 @@ export function createAnnouncer<Tx>(
     ]
   }
 
-  function bodyOf(message: Message, at: Date, thread: string): NoticeBody {
-    return { message, at: at.toISOString(), server: config.server, thread }
+  function bodyOf(tx: Tx, message: Message, at: Date, thread: string): NoticeBody {
+    return { message, at: at.toISOString(), server: config.server, term: tx.term, thread }
   }
 
   function rows(
@@ -164,7 +169,7 @@ export function createAnnouncer<Tx>(
       const next = extended(known, item)
       if (next === undefined) return
       const message = digestMessage(next.items, { console, more: next.more })
-      const body = { ...bodyOf(message, new Date(item.at), event), ...next }
+      const body = { ...bodyOf(tx, message, new Date(item.at), event), ...next }
       const added = await outbox.add(tx, rows(to, { event, class: noticeClass, body, delayMs }))
       if (known === undefined && added === 0) continue
       await reword(tx, to, event, body)
@@ -188,21 +193,17 @@ export function createAnnouncer<Tx>(
         return
       }
       const message = raisedMessage({ ...alarm, ...kind, console: deps.audience().console }, event)
-      const thread = `alarm/${alarm.key}/${alarm.id}`
-      const body = bodyOf(message, alarm.raisedAt, thread)
+      const body = bodyOf(tx, message, alarm.raisedAt, threadOf(alarm))
       const delayMs = event === 'raised' ? briefMs : 0
-      await outbox.add(
-        tx,
-        rows(to, { event: `${thread}/${event}`, class: kind.class, body, delayMs }),
-      )
+      const about = { event: `${eventOf(alarm)}/${event}`, class: kind.class, body, delayMs }
+      await outbox.add(tx, rows(to, about))
     },
 
     async cleared(tx, alarm) {
       const kind = deps.explain(alarm.key)
       const to = targets(kind.class)
-      const thread = `alarm/${alarm.key}/${alarm.id}`
       const brief = alarm.clearedAt.getTime() - alarm.raisedAt.getTime() < briefMs
-      if (brief) await outbox.withdraw(tx, `${thread}/`)
+      if (brief) await outbox.withdraw(tx, `${eventOf(alarm)}/`)
       if (to.length === 0) return
       const digested = await isInDigest(tx, to[0]!, kind.class, alarm.id)
       if (brief && !digested) return
@@ -211,8 +212,9 @@ export function createAnnouncer<Tx>(
         return
       }
       const { console } = deps.audience()
-      const body = bodyOf(clearedMessage({ ...alarm, ...kind, console }), alarm.clearedAt, thread)
-      const event = `${thread}/cleared`
+      const message = clearedMessage({ ...alarm, ...kind, console })
+      const body = bodyOf(tx, message, alarm.clearedAt, threadOf(alarm))
+      const event = `${eventOf(alarm)}/cleared`
       await outbox.add(tx, rows(to, { event, class: kind.class, body, delayMs: 0 }))
     },
 
@@ -221,7 +223,7 @@ export function createAnnouncer<Tx>(
       if (to.length === 0) return
       const event = `takeover/${facts.term}`
       const message = takeoverMessage({ ...facts, console: deps.audience().console })
-      const body = bodyOf(message, facts.at, event)
+      const body = bodyOf(tx, message, facts.at, event)
       await outbox.add(tx, rows(to, { event, class: 'takeover', body, delayMs: refineMs }))
       await reword(tx, to, event, body)
     },
@@ -231,7 +233,7 @@ export function createAnnouncer<Tx>(
       const { console } = deps.audience()
       const event = `outage/${config.server}/${from.getTime()}`
       const message = outageMessage({ server: config.server, from, until, console })
-      const body = bodyOf(message, until, event)
+      const body = bodyOf(tx, message, until, event)
       const to = targets('self-monitoring')
       await outbox.add(tx, rows(to, { event, class: 'self-monitoring', body, delayMs: 0 }))
     },
@@ -239,12 +241,22 @@ export function createAnnouncer<Tx>(
     async test(tx, { id, by, at }) {
       const { console } = deps.audience()
       const event = `test/${id}`
-      const body = bodyOf(testMessage({ by, server: config.server, at, console }), at, event)
+      const body = bodyOf(tx, testMessage({ by, server: config.server, at, console }), at, event)
       const added = rows(targets('test'), { event, class: 'test', body, delayMs: 0 })
       await outbox.add(tx, added)
       return added.map(({ key }) => key)
     },
   }
+}
+
+/** How the keys of an alarm's notices begin; each time it is raised it is another. */
+function eventOf({ key, id }: AlarmRow): string {
+  return `alarm/${key}/${id}`
+}
+
+/** The time tells it from an alarm of another deployment that mails to the same person. */
+function threadOf(alarm: AlarmRow): string {
+  return `${eventOf(alarm)}/${alarm.raisedAt.getTime()}`
 }
 
 /** @returns undefined: it holds as much as it may, and says so already */

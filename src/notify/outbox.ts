@@ -38,8 +38,9 @@ export interface NoticeBody {
   message: Message
   /** When what it tells happened; ISO 8601, UTC. */
   at: string
-  /** The server that was active then. */
+  /** The server that was active then, and its term. */
   server: string
+  term: number
   /** Notices with the same thread belong together in a mail program. */
   thread: string
   /** Of a digest: what it is made of, so that more can be added while it waits. */

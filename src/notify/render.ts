@@ -23,7 +23,7 @@ export function toHtml(message: Message): string {
   )
   return [
     '<!doctype html>',
-    '<html><body style="font-family:sans-serif">',
+    '<html lang="en"><body style="font-family:sans-serif">',
     `<p><strong>${escaped(happened)}</strong></p>`,
     rows.length > 0 ? `<table>${rows.join('')}</table>` : '',
     `<p>${escaped(means)}</p>`,

@@ -79,11 +79,28 @@ export interface Outbox<Body> {
   prune(term: number, olderThanMs: number): Promise<number>
   /** Newest first. */
   list(request: PageRequest & { state?: MessageState | undefined }): Promise<Page<OutboxMessage>>
+  /** Those with these keys, oldest first. */
+  find(keys: readonly string[]): Promise<OutboxMessage[]>
+  /** What does not get through. Messages about just that, whose keys begin so, do not count. */
+  trouble(exceptPrefix: string): Promise<OutboxTrouble>
+}
+
+export interface OutboxTrouble {
+  /** Given up in the last day. */
+  failed: number
+  /** Why the last of them was; null if none was. */
+  failure: string | null
+  /** Age of the oldest that was tried in vain and waits; null if none does. */
+  oldestWaitingMs: number | null
 }
 
 const who = { name: 'outbox' }
+/** Trouble is looked for among so many: what was given up before them is history. */
+const newest = 10_000
 const untried = `state = 'waiting' AND attempts = 0`
 const underWay = `id = $1 AND term = $2 AND state IN ('sending', 'ending')`
+const shown = `id, class, channel, recipient, subject, state, attempts, failure, created,
+  sent_at AS "sentAt"`
 const milliseconds = (param: string) => `make_interval(secs => ${param}::double precision / 1000)`
 
 export function createOutbox<Body>(deps: { database: Database }): Outbox<Body> {
@@ -220,13 +237,36 @@ export function createOutbox<Body>(deps: { database: Database }): Outbox<Body> {
 
     async list({ limit, cursor, state }) {
       const rows = await database.query<OutboxMessage>(
-        `SELECT id, class, channel, recipient, subject, state, attempts, failure, created,
-           sent_at AS "sentAt"
-         FROM outbox WHERE ($1::bigint IS NULL OR id < $1) AND ($2::text IS NULL OR state = $2)
+        `SELECT ${shown} FROM outbox WHERE ($1::bigint IS NULL OR id < $1) AND ($2::text IS NULL OR state = $2)
          ORDER BY id DESC LIMIT $3`,
         [idBefore(cursor), state ?? null, limit + 1],
       )
       return pageOf(rows, limit, last => `${last.id}`)
+    },
+
+    find: keys =>
+      database.query<OutboxMessage>(
+        `SELECT ${shown} FROM outbox WHERE key = ANY($1::text[]) ORDER BY id`,
+        [keys],
+      ),
+
+    async trouble(exceptPrefix) {
+      const [row] = await database.query<OutboxTrouble>(
+        `WITH recent AS (
+           SELECT * FROM outbox WHERE id > (SELECT coalesce(max(id), 0) - ${newest} FROM outbox)
+             AND NOT starts_with(key, $1)
+         ), failed AS (
+           SELECT id, failure FROM recent
+           WHERE state = 'failed' AND created > clock_timestamp() - interval '1 day'
+         )
+         SELECT (SELECT count(*) FROM failed) AS failed,
+           (SELECT failure FROM failed ORDER BY id DESC LIMIT 1) AS failure,
+           (SELECT (extract(epoch FROM clock_timestamp() - min(created)) * 1000)::double precision
+            FROM recent WHERE state NOT IN ('sent', 'failed') AND attempts > 0
+           ) AS "oldestWaitingMs"`,
+        [exceptPrefix],
+      )
+      return row!
     },
   }
 }
