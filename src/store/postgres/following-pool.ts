@@ -39,6 +39,8 @@ const againMs = { least: 100, most: 1_000 }
 /** As long as the host can only be read, one that takes writes is looked for so often. */
 const betterMs = 1_000
 const maxMoves = 5
+/** A server that is told goodbye closes the connection at once, unless it has fallen silent. */
+const partingMs = 500
 
 export function createFollowingPool(
   deps: {
@@ -63,6 +65,7 @@ export function createFollowingPool(
   const endings = new Set<Promise<void>>()
   let current: Lot | undefined
   let writable = false
+  let newestTimeline = 0
   let suspected = true
   let looking: Promise<void> | undefined
   let lookers = 0
@@ -118,11 +121,16 @@ export function createFollowingPool(
     // What is suspected from here on is not answered by this look.
     suspected = false
     try {
-      const found = await findHost(targets, connection, lookMs)
+      const found = await findHost(targets, connection, {
+        deadlineMs: lookMs,
+        // Of a single host its operator knows what he does.
+        leastTimeline: targets.length > 1 ? newestTimeline : 0,
+      })
       pauseMs = 0
       checkRunning()
       if (found.target !== current?.target) moveTo(found.target)
       writable = found.writable
+      newestTimeline = Math.max(newestTimeline, found.timeline)
     } catch (error) {
       suspected = true
       pauseMs = Math.min(Math.max(2 * pauseMs, againMs.least), againMs.most)
@@ -170,19 +178,9 @@ export function createFollowingPool(
   }
 
   async function end({ pool, sockets }: Lot) {
-    const ended = new AbortController()
-    const all = async () => {
-      await pool.end()
-      await Promise.all(
-        [...sockets].map(socket => new Promise(resolve => socket.once('close', resolve))),
-      )
-      ended.abort()
-    }
-    await Promise.race([
-      all(),
-      sleep(config.longestMs, undefined, { signal: ended.signal }).catch(() => {}),
-    ])
-    ended.abort()
+    await within(config.longestMs, pool.end())
+    const closed = [...sockets].map(socket => new Promise(resolve => socket.once('close', resolve)))
+    await within(partingMs, Promise.all(closed))
     for (const socket of sockets) socket.destroy()
   }
 
@@ -228,6 +226,14 @@ export function createFollowingPool(
       await Promise.all(endings)
     },
   }
+}
+
+/** Waits no longer than that. */
+async function within(ms: number, work: Promise<unknown>) {
+  const done = new AbortController()
+  const late = sleep(ms, undefined, { signal: done.signal }).catch(() => {})
+  await Promise.race([work, late])
+  done.abort()
 }
 
 function track(socket: Socket, sockets: Set<Socket>): Socket {

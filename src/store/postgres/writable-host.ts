@@ -8,12 +8,18 @@ export interface FoundHost {
   target: DatabaseTarget
   /** False: a replica, or one that was made read-only. */
   writable: boolean
+  /** Rises each time a replica is promoted; 0 if it is not known. */
+  timeline: number
 }
 
 interface Answer extends FoundHost {
   rank: number
-  /** Rises each time a replica is promoted. */
-  timeline: number
+}
+
+export interface Search {
+  deadlineMs: number
+  /** What was written on a lower timeline is lost: a host that still is on one is not used. */
+  leastTimeline: number
 }
 
 /** A host takes writes, has no connection to spare, or can only be read; in this order. */
@@ -33,12 +39,12 @@ const partingMs = 500
 export async function findHost(
   targets: readonly DatabaseTarget[],
   connection: pg.ClientConfig,
-  deadlineMs: number,
+  search: Search,
 ): Promise<FoundHost> {
   const enough = new AbortController()
   const found = Promise.withResolvers<void>()
   const asked = targets.map(async target => {
-    const answer = await ask(target, connection, deadlineMs, enough.signal)
+    const answer = await ask(target, connection, search, enough.signal)
     if (answer.writable) found.resolve()
     return answer
   })
@@ -49,7 +55,7 @@ export async function findHost(
   const [best] = outcomes
     .flatMap(outcome => (outcome.status === 'fulfilled' ? [outcome.value] : []))
     .sort((a, b) => a.rank - b.rank || b.timeline - a.timeline)
-  if (best) return { target: best.target, writable: best.writable }
+  if (best) return best
   throw failureOf(
     targets,
     outcomes.map(outcome => (outcome as PromiseRejectedResult).reason),
@@ -59,7 +65,7 @@ export async function findHost(
 async function ask(
   target: DatabaseTarget,
   connection: pg.ClientConfig,
-  deadlineMs: number,
+  { deadlineMs, leastTimeline }: Search,
   enough: AbortSignal,
 ): Promise<Answer> {
   const socket = new Socket()
@@ -76,7 +82,14 @@ async function ask(
       `SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean AS "readOnly"`,
     )
     if (rows[0]!.readOnly) return { target, writable: false, rank: ranks.readable, timeline: 0 }
-    return { target, writable: true, rank: ranks.writable, timeline: await timelineOf(client) }
+    const timeline = await timelineOf(client)
+    if (timeline !== 0 && timeline < leastTimeline) {
+      throw new Error(
+        `it was left behind when another host was promoted (timeline ${timeline}, not ${leastTimeline}): ` +
+          'make it a replica of that one',
+      )
+    }
+    return { target, writable: true, rank: ranks.writable, timeline }
   } catch (error) {
     // It is there, and who holds connections to it can go on with them.
     if ((error as { code?: string }).code === tooManyConnections) {
