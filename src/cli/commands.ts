@@ -3,6 +3,10 @@ import { SettingsError } from '../lib/settings.ts'
 import { version } from '../lib/version.ts'
 import { certificateCommand } from './certificate.ts'
 import { collectorCommand } from './collector.ts'
+import { doctorCommand } from './doctor.ts'
+import { failoverCommand } from './failover.ts'
+import { initCommand } from './init.ts'
+import { joinCommand } from './join.ts'
 import { pairCommand } from './pair.ts'
 import { serverCommand } from './server.ts'
 import { simulateCommand } from './simulate.ts'
@@ -15,16 +19,7 @@ export async function run(args: string[]): Promise<void> {
     .version(version)
     .showHelpAfterError('(keepwatch --help shows what there is)')
     .exitOverride()
-  for (const command of [
-    pairCommand(),
-    serverCommand(),
-    collectorCommand(),
-    statusCommand(),
-    certificateCommand(),
-    simulateCommand(),
-  ]) {
-    program.addCommand(command.exitOverride())
-  }
+  for (const command of commands()) program.addCommand(exiting(command))
   try {
     await program.parseAsync(args, { from: 'user' })
   } catch (error) {
@@ -34,6 +29,28 @@ export async function run(args: string[]): Promise<void> {
     process.stderr.write(`keepwatch: ${message}\n`)
     process.exit(1)
   }
+}
+
+/** All of them, in the order of the help. */
+export function commands(): Command[] {
+  return [
+    pairCommand(),
+    initCommand(),
+    serverCommand(),
+    failoverCommand(),
+    joinCommand(),
+    doctorCommand(),
+    statusCommand(),
+    collectorCommand(),
+    certificateCommand(),
+    simulateCommand(),
+  ]
+}
+
+/** So that what is not understood ends the process here, with its code. */
+function exiting(command: Command): Command {
+  for (const inner of command.commands) exiting(inner)
+  return command.exitOverride()
 }
 
 function describe(error: unknown): string {

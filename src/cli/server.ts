@@ -8,9 +8,12 @@ export function serverCommand(): Command {
   return new Command('server')
     .description('run one server from its settings file')
     .requiredOption('--settings <file>', 'the settings file (YAML)')
-    .action(async ({ settings: file }: { settings: string }) => {
-      const { createServer } = await import('../apps/server/server.ts')
-      const server = createServer(readSettings(file, serverSettings), file)
-      await runInForeground(server, () => ({ url: server.url }))
-    })
+    .action(({ settings }: { settings: string }) => runServer(settings))
+}
+
+/** Runs it until the process is asked to stop. */
+export async function runServer(file: string): Promise<void> {
+  const { createServer } = await import('../apps/server/server.ts')
+  const server = createServer(readSettings(file, serverSettings), file)
+  await runInForeground(server, () => ({ url: server.url }))
 }

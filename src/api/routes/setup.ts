@@ -56,6 +56,8 @@ export interface SetupStores<Tx> {
     /** From now on it is for this one only; false if it is for another, or has expired. */
     use(tx: Tx, id: string, by: string): Promise<boolean>
   }
+  /** A pair has two: who joins takes the place of one that is gone. */
+  servers: { keepOnly(tx: Tx, names: readonly string[]): Promise<void> }
 }
 
 export interface KeptJoinToken {
@@ -85,6 +87,8 @@ export function setupRoutes<Tx>(deps: {
   stores: SetupStores<Tx>
   write: Write<Tx>
   now(): number
+  /** They were changed: from now on this server goes by them. */
+  changed(): Promise<unknown>
   /** What the line for the second machine needs: console and fingerprint of the authority. */
   invitation(): { console: string; fingerprint: string }
   /** What a machine that may join is given. @throws ApiError with the reason if it may not */
@@ -174,6 +178,7 @@ export function setupRoutes<Tx>(deps: {
       const detail = { changed, secrets: Object.keys(body.secrets) }
       const line = { action: 'change pair settings', subject: 'pair', detail }
       await write(caller, line, tx => stores.pairSettings.write(tx, body))
+      await deps.changed()
       return shown()
     },
 
@@ -208,8 +213,10 @@ export function setupRoutes<Tx>(deps: {
       }
       const detail = { address: answer.address, from: address }
       await write(caller, { action: 'join', subject: request.name, detail }, async tx => {
-        if (await stores.joinTokens.use(tx, id, by)) return
-        throw new ApiError('conflict', 'the token was used at this moment, or has expired')
+        if (!(await stores.joinTokens.use(tx, id, by))) {
+          throw new ApiError('conflict', 'the token was used at this moment, or has expired')
+        }
+        await stores.servers.keepOnly(tx, [answer.primary.name, request.name])
       })
       return { sealed: sealJoin({ id, secret: token.secret }, 'answer', nonce, answer) }
     },

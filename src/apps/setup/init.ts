@@ -49,6 +49,8 @@ export interface Initialized {
   layout: Layout
   url: string
   findings: Finding[]
+  /** Whether the settings file is there: not if something is missing without which no server starts. */
+  written: boolean
   /** Of the user `admin`. */
   password: string
 }
@@ -102,10 +104,9 @@ export async function initialize(options: InitOptions): Promise<Initialized> {
   }
   const findings = await check(settings)
   const missing = findings.filter(({ id, result }) => result === 'failure' && needed.includes(id))
-  if (missing.length === 0 || options.force) {
-    writeSettings(layout.settings, settings, 'keepwatch init')
-  }
-  return { layout, url, findings, password }
+  const written = missing.length === 0 || options.force
+  if (written) writeSettings(layout.settings, settings, 'keepwatch init')
+  return { layout, url, findings, written, password }
 
   async function issue(subject: Subject) {
     const certFile = join(layout.pki, `${subject.name}.crt`)

@@ -29,7 +29,6 @@ export interface JoinOptions {
   settings: string
   consoleHost: string | undefined
   consolePort: number | undefined
-  linkHost: string | undefined
   linkPort: number | undefined
 }
 
@@ -120,7 +119,7 @@ function settingsFrom(answer: JoinAnswer, name: string, options: JoinOptions, la
         : {}),
     },
     link: {
-      host: options.linkHost ?? answer.link.host,
+      host: answer.link.host,
       port: options.linkPort ?? answer.link.port,
       advertise: answer.address,
       identity: beside(layout.pki),

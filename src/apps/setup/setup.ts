@@ -1,6 +1,6 @@
 /** What a running server has for the set-up: routes of the API and of the link, and the control socket. */
 import { dirname, join, resolve } from 'node:path'
-import { type PairSettings, pairSettings } from '../../api/contract/setup.ts'
+import type { PairSettings } from '../../api/contract/setup.ts'
 import { controlSocket, createControl } from '../../api/control.ts'
 import type { ForwardedRequest, HttpServer } from '../../api/http.ts'
 import { type SetupStores, setupRoutes } from '../../api/routes/setup.ts'
@@ -38,6 +38,8 @@ export interface SetupDeps extends Pick<GatherDeps, 'requiredTools' | 'folder'> 
   consoleUrl(): string
   /** Where this server listens, with the ports that were bound. */
   ports(): { console: number; link: number }
+  /** What people have set for the pair, as this server last read it. */
+  pairSettings: { current(): { settings: PairSettings }; refresh(): Promise<unknown> }
   /** Made after this, for this is handed to it. */
   http(): Pick<HttpServer, 'answer' | 'renewTls'>
 }
@@ -58,9 +60,7 @@ export function createSetup(
   const { identity, identityDir, dataDir, key } = opened
   const { name } = settings
 
-  async function currentSettings(): Promise<PairSettings> {
-    return pairSettings.parse((await deps.stores.pairSettings.read())?.settings ?? {})
-  }
+  const planned = async () => deps.pairSettings.current().settings
 
   const preflight = createPreflight(
     {
@@ -71,7 +71,7 @@ export function createSetup(
         const peer = deps.peer()
         return peer && { name: peer.name, host: peer.linkHost, port: peer.linkPort }
       },
-      planned: currentSettings,
+      planned,
       running: deps.ports,
     },
     { settings, file },
@@ -88,7 +88,7 @@ export function createSetup(
     tls &&
     createConsoleCertificate(
       {
-        settings: currentSettings,
+        settings: planned,
         renewed: renewed => deps.http().renewTls(renewed),
         failed: error => deps.tally.count('console-certificate', () => ({ error: error.message })),
         now: deps.now,
@@ -106,6 +106,7 @@ export function createSetup(
       stores: deps.stores,
       write: deps.write,
       now: deps.now,
+      changed: deps.pairSettings.refresh,
       invitation: () => ({
         console: deps.consoleUrl(),
         fingerprint: fingerprintOf(identity.ca),

@@ -4,9 +4,8 @@ import { isIP } from 'node:net'
 import { join } from 'node:path'
 import type { JoinAnswer, JoinRequest, PairSettings } from '../../api/contract/setup.ts'
 import { ApiError } from '../../api/handler.ts'
-import { workTogether } from '../../failover/preflight/checks-pair.ts'
 import { hasAuthority, openAuthority } from '../../lib/tls.ts'
-import { version } from '../../lib/version.ts'
+import { obstacleBetween, version } from '../../lib/version.ts'
 import type { ServerSettings } from '../server/settings.ts'
 
 /** A server says this often that it lives; some may have been missed. */
@@ -28,10 +27,11 @@ export async function welcome(
   pair: PairSettings,
 ): Promise<JoinAnswer> {
   const { settings, identityDir, key } = own
-  if (!workTogether(version, request.version)) {
+  const obstacle = obstacleBetween(version, request.version)
+  if (obstacle !== undefined) {
     throw new ApiError(
       'conflict',
-      `${settings.name} has version ${version}, this machine ${request.version}: install ${version} here`,
+      `${settings.name} has version ${version}, this machine ${request.version}: install ${version} here (${obstacle})`,
     )
   }
   await demandFree(deps, settings.name, request.name)

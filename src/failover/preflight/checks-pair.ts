@@ -1,4 +1,5 @@
 /** Prerequisites that concern both servers together. Pure. */
+import { obstacleBetween } from '../../lib/version.ts'
 import type { Facts, ServerFacts } from './facts.ts'
 import { failure, type Outcome, pass, skipped, warning, worst } from './finding.ts'
 import { bits, bytes, isLoopback, list, milliseconds, sameAddress } from './words.ts'
@@ -27,17 +28,10 @@ export function versionCheck(facts: Facts): Outcome {
   if (!other) return needsOther(facts)
   if (own.version === other.version) return pass(`both have ${own.version}`)
   const said = `${own.server} has ${own.version}, ${other.server} has ${other.version}`
-  const install = `install the same version on both`
-  return workTogether(own.version, other.version) ? warning(said, install) : failure(said, install)
-}
-
-/** Whether servers of these versions may be a pair, as they are during an upgrade. */
-export function workTogether(one: string, two: string): boolean {
-  const line = (version: string) => /^(\d+)\.(\d+)\./.exec(version)?.slice(1, 3)
-  const [a, b] = [line(one), line(two)]
-  if (!a || !b) return false
-  // Before 1.0 the second number says what the first says afterwards.
-  return a[0] === b[0] && (a[0] !== '0' || a[1] === b[1])
+  const obstacle = obstacleBetween(own.version, other.version)
+  return obstacle === undefined
+    ? warning(said, 'install the newer version on both: see upgrade')
+    : failure(`${said}: ${obstacle}`, 'install the same version on both')
 }
 
 export function portAndProtocolCheck(facts: Facts): Outcome {

@@ -1,4 +1,4 @@
-import type { Queries } from './database.ts'
+import type { Queries, Tx } from './database.ts'
 
 export interface Server {
   name: string
@@ -22,6 +22,8 @@ export interface Servers {
   register(server: Omit<Server, 'startedAt' | 'seenAt'>): Promise<void>
   /** @returns false if another incarnation has taken the name since */
   seen(name: string, incarnation: string): Promise<boolean>
+  /** Forgets all others: those that a new second server replaces. */
+  keepOnly(tx: Tx, names: readonly string[]): Promise<void>
 }
 
 export function createServers(deps: { database: Queries }): Servers {
@@ -63,6 +65,10 @@ export function createServers(deps: { database: Queries }): Servers {
         [name, incarnation],
       )
       return seen.length > 0
+    },
+
+    async keepOnly(tx, names) {
+      await tx.query('DELETE FROM servers WHERE name <> ALL ($1)', [names])
     },
   }
 }
