@@ -1,12 +1,14 @@
 /** Hosts on a switch, each a network namespace of its own, and servers that are nothing but an address. */
 import { type ChildProcess, execFile, execFileSync, spawn, spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import type { AddressStatus, VirtualAddress } from '../../src/failover/address/address.ts'
+import type { AddressStatus } from '../../src/failover/address/address.ts'
+import type { ConnectionSettings } from '../../src/failover/address/addresses.ts'
 import type { AddressSaid, MemberSettings } from './address-member.ts'
 
 const program = fileURLToPath(new URL('./address-member.ts', import.meta.url))
@@ -20,6 +22,7 @@ export function lacksNetwork(programs: readonly string[]): string | undefined {
 }
 
 export interface Host {
+  name: string
   namespace: string
   mac: string
   /** Its own addresses. */
@@ -40,13 +43,15 @@ export interface Network {
 }
 
 export interface MemberOptions {
-  addresses: readonly VirtualAddress[]
+  /** Undefined: it starts with what it last knew. */
+  connection?: ConnectionSettings
   peerMacs?: readonly string[]
   interface?: string
   /** For a member that is started again where another was. */
   dataDir?: string
   /** Instead of the kernel's own programs: a folder with others of the same names. */
   path?: string
+  hook?: { command: readonly string[]; deadlineMs: number }
 }
 
 let networks = 0
@@ -82,7 +87,7 @@ export async function createNetwork(): Promise<Network> {
       const mac = /link\/ether (\S+)/.exec(ip('-n', namespace, 'link', 'show', 'eth0'))![1]!
       const inside = (command: readonly string[]) => ['netns', 'exec', namespace, ...command]
       const host: Host = {
-        ...{ namespace, mac, v4, v6 },
+        ...{ name, namespace, mac, v4, v6 },
         run: async (...command) => (await exec('ip', inside(command))).stdout,
         spawn(...command) {
           const child = spawn('ip', inside(command), { stdio: ['pipe', 'pipe', 'inherit'] })
@@ -103,11 +108,13 @@ export async function createNetwork(): Promise<Network> {
 
     async member(host, options) {
       const settings: MemberSettings = {
-        addresses: options.addresses,
+        name: host.name,
+        connection: options.connection,
         peerMacs: options.peerMacs ?? [],
         own: [host.v4, host.v6],
         interface: options.interface,
         dataDir: options.dataDir ?? (await mkdtemp(join(folder, 'member-'))),
+        hook: options.hook,
       }
       const env = options.path ? { ...process.env, PATH: options.path } : process.env
       const child = spawn(
@@ -148,6 +155,8 @@ export interface AddressMember {
     kind: S,
   ): Promise<Extract<AddressSaid, { said: S }>>
   status(): Promise<AddressStatus>
+  /** The process that keeps its addresses. */
+  keeperPid(): number | undefined
   /** The value of a metric with these labels; 0 if it was never counted. */
   metric(line: string): Promise<number>
   signal(signal: NodeJS.Signals): void
@@ -177,6 +186,14 @@ function createMember(child: ChildProcess, settings: MemberSettings): AddressMem
       return member.said(kind, { from })
     },
     status: async () => (await member.ask('status', 'status')).status,
+    keeperPid() {
+      const children = readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8')
+      return children
+        .split(' ')
+        .filter(pid => pid !== '')
+        .map(Number)
+        .find(pid => readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('keeper-process'))
+    },
     async metric(line) {
       const { text } = await member.ask('metrics', 'metrics')
       const found = text.split('\n').find(one => one.startsWith(`${line} `))

@@ -1,33 +1,34 @@
 /**
- * A server that is nothing but a holder of virtual addresses. Reads its settings from the first
+ * A server that is nothing but an address. Reads its settings from the first
  * argument, commands from standard input, and writes what happens as JSON lines to standard output.
  * It counts datagrams to port 9999 and echoes what is sent to TCP port 9998.
  */
 import { createSocket } from 'node:dgram'
 import { createServer } from 'node:net'
 import { createInterface } from 'node:readline'
-import type { AddressStatus, VirtualAddress } from '../../src/failover/address/address.ts'
-import { createAddressMeter } from '../../src/failover/address/meter.ts'
-import { createVirtualIp } from '../../src/failover/address/virtual-ip.ts'
+import type { AddressStatus } from '../../src/failover/address/address.ts'
+import { type ConnectionSettings, createAddresses } from '../../src/failover/address/addresses.ts'
 import { systemClock } from '../../src/lib/clock.ts'
 import { createLog } from '../../src/lib/log.ts'
 import { createMetrics } from '../../src/lib/metrics.ts'
 
 export interface MemberSettings {
-  addresses: readonly VirtualAddress[]
+  name: string
+  /** Undefined: it starts with what it last knew. */
+  connection?: ConnectionSettings | undefined
   peerMacs: readonly string[]
   own: readonly string[]
   interface?: string | undefined
   dataDir: string
+  hook?: { command: readonly string[]; deadlineMs: number } | undefined
 }
 
 export type AddressSaid =
-  | { said: 'started'; keeperPid: number | undefined }
+  | { said: 'started' | 'configured' | 'stopped' }
   | { said: 'taken'; at: number; ms: number }
   | { said: 'dropped'; ms: number; error?: string }
-  | { said: 'configured' | 'stopped' }
   | { said: 'datagram'; family: 'IPv4' | 'IPv6'; at: number }
-  | { said: 'status'; status: AddressStatus; keeperPid: number | undefined }
+  | { said: 'status'; status: AddressStatus }
   | { said: 'metrics'; text: string }
 
 const settings = JSON.parse(process.argv[2]!) as MemberSettings
@@ -35,17 +36,17 @@ const renewMs = 200
 const clock = systemClock
 const log = createLog({ level: 'silent', part: 'address' })
 const metrics = createMetrics({})
-const address = createVirtualIp(
+const address = createAddresses(
   {
-    ...{ clock, log },
-    meter: createAddressMeter({ clock, log, metrics }),
+    ...{ clock, log, metrics },
     peerMacs: () => settings.peerMacs,
     ownAddresses: () => settings.own,
   },
   {
-    addresses: settings.addresses,
-    interface: settings.interface,
+    server: settings.name,
     dataDir: settings.dataDir,
+    interface: settings.interface,
+    hook: settings.hook,
   },
 )
 
@@ -82,10 +83,10 @@ async function obey(line: string) {
       }
     }
     case 'configure':
-      await address.configure(JSON.parse(args.join(' ')) as VirtualAddress[])
+      await address.configure(JSON.parse(args.join(' ')) as ConnectionSettings, {})
       return say({ said: 'configured' })
     case 'status':
-      return say({ said: 'status', status: address.status(), keeperPid: address.keeperPid })
+      return say({ said: 'status', status: address.status() })
     case 'metrics':
       return say({ said: 'metrics', text: await metrics.metrics() })
     case 'stop':
@@ -105,8 +106,9 @@ socket.bind(9999, '::')
 createServer(connection => connection.on('error', () => {}).pipe(connection)).listen(9998, '::')
 
 createInterface(process.stdin).on('line', line => void obey(line))
+if (settings.connection) await address.configure(settings.connection, {})
 await address.start()
-say({ said: 'started', keeperPid: address.keeperPid })
+say({ said: 'started' })
 
 function say(said: AddressSaid) {
   process.stdout.write(`${JSON.stringify(said)}\n`)

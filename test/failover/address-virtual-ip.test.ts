@@ -5,6 +5,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import type { VirtualAddress } from '../../src/failover/address/address.ts'
+import type { ConnectionSettings } from '../../src/failover/address/addresses.ts'
 import {
   type AddressMember,
   createNetwork,
@@ -23,6 +25,10 @@ const v4 = { address: '192.0.2.200', prefix: 24 }
 const v6 = { address: '2001:db8::200', prefix: 64 }
 const both = [v4, v6]
 const inKernel = ['192.0.2.200/24', '2001:db8::200/64']
+const virtualIp = (...addresses: VirtualAddress[]): ConnectionSettings => ({
+  ...{ type: 'virtual-ip', addresses },
+})
+const asked = (...addresses: VirtualAddress[]) => JSON.stringify(virtualIp(...addresses))
 /** Of a hold that is renewed. */
 const holdMs = 3000
 
@@ -84,8 +90,8 @@ describe.skipIf(lacks !== undefined)(title, { timeout: 60_000 }, () => {
     )
 
   test('are taken and announced, and follow the active when the holder is killed', async () => {
-    const first = await network.member(a, { addresses: both, peerMacs: [b.mac] })
-    const second = await network.member(b, { addresses: both, peerMacs: [a.mac] })
+    const first = await network.member(a, { connection: virtualIp(...both), peerMacs: [b.mac] })
+    const second = await network.member(b, { connection: virtualIp(...both), peerMacs: [a.mac] })
     expect(await hasNone(a)).toBe(true)
     exporter()
 
@@ -129,7 +135,7 @@ describe.skipIf(lacks !== undefined)(title, { timeout: 60_000 }, () => {
   })
 
   test('are dropped when the hold of a frozen holder ends, while it is still frozen', async () => {
-    const member = await network.member(a, { addresses: both })
+    const member = await network.member(a, { connection: virtualIp(...both) })
     await member.ask(`take 1 ${holdMs}`, 'taken')
     const frozen = Date.now()
     member.signal('SIGSTOP')
@@ -145,9 +151,9 @@ describe.skipIf(lacks !== undefined)(title, { timeout: 60_000 }, () => {
   })
 
   test('are dropped by the kernel itself when holder and keeper die together', async () => {
-    const member = await network.member(a, { addresses: both })
+    const member = await network.member(a, { connection: virtualIp(...both) })
     await member.ask(`take 1 ${holdMs}`, 'taken')
-    const { keeperPid } = await member.said('started')
+    const keeperPid = member.keeperPid()
     process.kill(keeperPid!, 'SIGSTOP')
     member.signal('SIGKILL')
     process.kill(keeperPid!, 'SIGKILL')
@@ -157,12 +163,12 @@ describe.skipIf(lacks !== undefined)(title, { timeout: 60_000 }, () => {
   })
 
   test('survive a keeper that dies or is frozen, and are dropped although it is frozen', async () => {
-    const member = await network.member(a, { addresses: both })
+    const member = await network.member(a, { connection: virtualIp(...both) })
     await member.ask(`take 1 ${holdMs}`, 'taken')
-    const { keeperPid: first } = await member.said('started')
+    const first = member.keeperPid()
     process.kill(first!, 'SIGKILL')
     const second = await until(async () => {
-      const { keeperPid } = await member.ask('status', 'status')
+      const keeperPid = member.keeperPid()
       return keeperPid !== first && keeperPid
     }, 'no keeper was started again')
     await until(async () => (await member.status()).held, 'they are not held again')
@@ -178,7 +184,7 @@ describe.skipIf(lacks !== undefined)(title, { timeout: 60_000 }, () => {
 
   test('are dropped at the start after a crash, under an old prefix, or removed since', async () => {
     const removed = { address: '192.0.2.201', prefix: 24 }
-    const member = await network.member(a, { addresses: [...both, removed] })
+    const member = await network.member(a, { connection: virtualIp(...both, removed) })
     await member.ask(`take 1 ${holdMs}`, 'taken')
     expect(await a.addresses()).toContain('192.0.2.201/24')
     const { dataDir } = member.settings
@@ -189,7 +195,7 @@ describe.skipIf(lacks !== undefined)(title, { timeout: 60_000 }, () => {
     await a.run('ip', 'address', 'add', '192.0.2.200/25', 'dev', 'eth0')
     await a.run('ip', 'address', 'add', '2001:db8::200/128', 'dev', 'lo')
     await a.run('ip', 'address', 'add', '192.0.2.201/24', 'dev', 'eth0')
-    const again = await network.member(a, { addresses: both, dataDir })
+    const again = await network.member(a, { connection: virtualIp(...both), dataDir })
     const lo = await a.run('ip', '-o', '-6', 'address', 'show', 'dev', 'lo')
     expect(lo).not.toContain('2001:db8::200')
     const own = (await a.addresses()).filter(address => !address.startsWith('fe80'))
@@ -200,7 +206,7 @@ describe.skipIf(lacks !== undefined)(title, { timeout: 60_000 }, () => {
   })
 
   test('are not taken when a stranger answers, whose MAC is told, until it has gone', async () => {
-    const member = await network.member(a, { addresses: both, peerMacs: [b.mac] })
+    const member = await network.member(a, { connection: virtualIp(...both), peerMacs: [b.mac] })
     await third.run('ip', 'address', 'add', '192.0.2.200/24', 'dev', 'eth0')
     await member.ask(`take 1 ${holdMs}`, 'taken')
     expect(await a.addresses(), 'the other address is taken').toContain('2001:db8::200/64')
@@ -216,7 +222,7 @@ describe.skipIf(lacks !== undefined)(title, { timeout: 60_000 }, () => {
   })
 
   test('are not taken when a stranger answers by IPv6', async () => {
-    const member = await network.member(a, { addresses: both, peerMacs: [b.mac] })
+    const member = await network.member(a, { connection: virtualIp(...both), peerMacs: [b.mac] })
     await third.run('ip', 'address', 'add', '2001:db8::200/64', 'dev', 'eth0', 'nodad')
     await member.ask(`take 1 ${holdMs}`, 'taken')
     expect(await a.addresses()).toContain('192.0.2.200/24')
@@ -225,7 +231,10 @@ describe.skipIf(lacks !== undefined)(title, { timeout: 60_000 }, () => {
   })
 
   test('are taken over from the other server, which is fenced, and announced until it is silent', async () => {
-    const member = await network.member(a, { addresses: both, peerMacs: [b.mac.toUpperCase()] })
+    const member = await network.member(a, {
+      connection: virtualIp(...both),
+      peerMacs: [b.mac.toUpperCase()],
+    })
     await b.run('ip', 'address', 'add', '192.0.2.200/24', 'dev', 'eth0')
     await b.run('ip', 'address', 'add', '2001:db8::200/64', 'dev', 'eth0', 'nodad')
     const { ms } = await member.ask(`take 1 ${holdMs}`, 'taken')
@@ -242,7 +251,7 @@ describe.skipIf(lacks !== undefined)(title, { timeout: 60_000 }, () => {
   })
 
   test('are put back when somebody deletes them, and announced anew', async () => {
-    const member = await network.member(a, { addresses: both })
+    const member = await network.member(a, { connection: virtualIp(...both) })
     await member.ask(`take 1 ${holdMs}`, 'taken')
     await until(async () => announcements('request', a).length >= 5, 'not announced')
     const before = Date.now()
@@ -271,14 +280,14 @@ describe.skipIf(lacks !== undefined)(title, { timeout: 60_000 }, () => {
   })
 
   test('are removed from a passive server to which somebody gave them', async () => {
-    const member = await network.member(a, { addresses: both })
+    const member = await network.member(a, { connection: virtualIp(...both) })
     await a.run('ip', 'address', 'add', '192.0.2.200/24', 'dev', 'eth0')
     await until(() => hasNone(a), 'a passive server keeps the address')
     expect(await member.metric('keepwatch_address_problems_total{reason="stray"}')).toBe(1)
   })
 
   test('get another prefix while a TCP connection goes through them', async () => {
-    const member = await network.member(a, { addresses: both })
+    const member = await network.member(a, { connection: virtualIp(...both) })
     await member.ask(`take 1 ${holdMs}`, 'taken')
     const monitor = a.spawn('ip', '-o', 'monitor', 'address')
     const changes: string[] = []
@@ -293,11 +302,11 @@ describe.skipIf(lacks !== undefined)(title, { timeout: 60_000 }, () => {
       { address: v4.address, prefix: 25 },
       { address: v6.address, prefix: 80 },
     ]
-    await member.ask(`configure ${JSON.stringify(changed)}`, 'configured')
+    await member.ask(`configure ${asked(...changed)}`, 'configured')
     const there = await a.addresses()
     expect(there).toEqual(expect.arrayContaining(['192.0.2.200/25', '2001:db8::200/80']))
     expect(await hasNone(a)).toBe(true)
-    await member.ask(`configure ${JSON.stringify(both)}`, 'configured')
+    await member.ask(`configure ${asked(...both)}`, 'configured')
     expect(await hasBoth(a)).toBe(true)
 
     const marks = clients.map(client => client.numbers.length)
@@ -316,10 +325,10 @@ describe.skipIf(lacks !== undefined)(title, { timeout: 60_000 }, () => {
   })
 
   test('are added, removed and explained on the fly', async () => {
-    const member = await network.member(a, { addresses: [v4] })
+    const member = await network.member(a, { connection: virtualIp(v4) })
     await member.ask(`take 1 ${holdMs}`, 'taken')
     const elsewhere = { address: '198.51.100.1', prefix: 24 }
-    await member.ask(`configure ${JSON.stringify([v6, elsewhere])}`, 'configured')
+    await member.ask(`configure ${asked(v6, elsewhere)}`, 'configured')
     await until(async () => (await a.addresses()).includes('2001:db8::200/64'), 'not added')
     expect(await a.addresses()).not.toContain('192.0.2.200/24')
     expect(await faultOf(member)).toContain('no interface is in the network of 198.51.100.1')
@@ -328,8 +337,7 @@ describe.skipIf(lacks !== undefined)(title, { timeout: 60_000 }, () => {
     console.log(`drop: ${ms} ms`)
     expect(await hasNone(a)).toBe(true)
     // The server's own address is neither taken nor touched.
-    const own = JSON.stringify([{ address: a.v4, prefix: 24 }])
-    await member.ask(`configure ${own}`, 'configured')
+    await member.ask(`configure ${asked({ address: a.v4, prefix: 24 })}`, 'configured')
     await member.ask(`take 2 ${holdMs}`, 'taken')
     expect(await faultOf(member)).toContain("this server's own address")
     await member.ask('drop', 'dropped')
@@ -345,7 +353,7 @@ describe.skipIf(lacks !== undefined)(title, { timeout: 60_000 }, () => {
         await chmod(join(folder, name), 0o755)
       }
       await symlink(execFileSync('which', ['ip'], { encoding: 'utf8' }).trim(), join(folder, 'ip'))
-      const member = await network.member(a, { addresses: both, path: folder })
+      const member = await network.member(a, { connection: virtualIp(...both), path: folder })
       await member.ask(`take 1 ${holdMs}`, 'taken')
       expect(await hasBoth(a)).toBe(true)
       await until(

@@ -21,6 +21,8 @@ export type AddressProblem =
   /** A name server still gave the old answer long after the update. */
   | 'name-lagging'
   | 'hook'
+  /** Another way of connecting could not be put in force. */
+  | 'configure'
 
 export interface AddressMeter {
   tally: Tally<AddressProblem>
