@@ -43,6 +43,8 @@ export interface Database {
   follow(other: Database): Promise<void>
   /** As a superuser, past everything that is broken in the network. */
   query<Row extends object>(sql: string, params?: unknown[]): Promise<Row[]>
+  /** Several statements at once. */
+  script(sql: string): Promise<void>
   readonly folder: string
 }
 
@@ -189,6 +191,17 @@ export function createPostgresHost(host: Host, folder: string): Database {
     host,
     folder,
     query: (sql, params) => query(sql, params),
+    async script(sql) {
+      const client = new pg.Client({
+        ...{ host: host.management, port, user: 'keepwatch', password, database: 'keepwatch' },
+      })
+      await client.connect()
+      try {
+        await client.query(sql)
+      } finally {
+        await client.end()
+      }
+    },
     async start() {
       if (child) return
       const isNew = !existsSync(join(cluster, 'PG_VERSION'))

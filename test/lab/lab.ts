@@ -88,7 +88,9 @@ export interface Lab {
   /** Repairs everything that scenarios break. */
   healAll(): Promise<void>
   /** What the witnesses have seen that must not be. */
-  violations(): Promise<string[]>
+  violations(allowed?: { overlapMs?: number; mayLoseChanges?: boolean }): Promise<string[]>
+  /** One sentence a server: what it says it is. */
+  says(): Promise<string>
   /** Stops sending, the servers too, and counts what is in their engines. */
   count(): Promise<Counted[]>
   /** All logs and what the witnesses noted, copied to a folder. */
@@ -192,7 +194,8 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
           link: { host: '0.0.0.0', port: 8450, advertise: host.name, identity: 'pki' },
           database: { url: databaseUrl(replica ? ['db1', 'db2'] : ['db1']) },
           keyFile: 'deployment.key',
-          failover: { heartbeatMs, leaseMs, timeoutMs },
+          // As many takeovers as there are faults.
+          failover: { heartbeatMs, leaseMs, timeoutMs, takeovers: { most: 100, withinMs: 10_000 } },
           first: { passwordFile: 'first-password', tokenFile: 'api-token' },
           ...options.settings,
         },
@@ -254,12 +257,18 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
         await Promise.all(servers.map(server => server.start()))
         await collector.start()
       },
-      async violations() {
+      async violations({ overlapMs = 0, mayLoseChanges = false } = {}) {
         return [
-          ...roles.violations(),
-          ...addresses.violations(),
-          ...(await lab.writer.violations()),
+          ...roles.violations(overlapMs),
+          ...addresses.violations(overlapMs),
+          ...(await lab.writer.violations({ mayBeLost: mayLoseChanges })),
         ]
+      },
+      async says() {
+        const said = await Promise.all(
+          servers.map(async server => sentenceOf(server, await server.role())),
+        )
+        return said.join('; ')
       },
       count: () => countAll(lab),
       async keepEvidence(into) {
@@ -387,8 +396,7 @@ async function unsettled(lab: Lab): Promise<string | undefined> {
   }
   const roles = views.map(({ role }) => role).sort()
   if (roles.join() !== 'active,standby') {
-    const said = await Promise.all(lab.servers.map(server => server.role()))
-    return lab.servers.map((server, index) => sentenceOf(server, said[index])).join('; ')
+    return lab.says()
   }
   for (const [index, { servers }] of views.entries()) {
     const sees = servers.map(({ role }) => role).sort()

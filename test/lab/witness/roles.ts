@@ -16,8 +16,8 @@ export interface RolesWitness {
   stop(): Promise<void>
   /** What a server said last, undefined if it did not answer. */
   last(server: string): Active | undefined
-  /** Sentences about two that were active at once, or one term of two. */
-  violations(): string[]
+  /** Sentences about two that were active at once for longer than `graceMs`, or one term of two. */
+  violations(graceMs?: number): string[]
   /** The longest time, from `since`, in which nobody said that it was active. */
   longestWithout(since?: number): number
 }
@@ -67,14 +67,14 @@ export function createRolesWitness(servers: readonly LabServer[]): RolesWitness 
       await Promise.all(loops)
     },
     last: server => last.get(server),
-    violations() {
+    violations(graceMs = 0) {
       const found: string[] = []
       const sorted = reigns.toSorted((a, b) => a.from - b.from)
       for (const [index, reign] of sorted.entries()) {
         for (const other of sorted.slice(index + 1)) {
           if (other.server === reign.server) continue
           const overlapMs = Math.min(reign.to, other.to) - other.from
-          if (overlapMs > 0) {
+          if (overlapMs > graceMs) {
             found.push(
               `${reign.server} (term ${reign.term}) and ${other.server} (term ${other.term}) ` +
                 `were active at once for at least ${overlapMs.toFixed(0)} ms`,

@@ -78,13 +78,15 @@ export function createWriterWitness(
       for (const { term, servers: both } of shared)
         found.push(`term ${term} was of ${both.join(' and ')}`)
       if (mayBeLost) return found
+      // Those that are acknowledged while the database is asked are looked for the next time.
+      const expected = [...acknowledged.values()].flat()
       const rows = await database().query<{ note: string; times: string }>(
         `SELECT detail->>'note' AS note, count(*) AS times FROM audit
          WHERE subject = $1 AND detail ? 'note' GROUP BY 1`,
         [device],
       )
       const committed = new Map(rows.map(({ note, times }) => [note, Number(times)]))
-      for (const note of [...acknowledged.values()].flat()) {
+      for (const note of expected) {
         const times = committed.get(note) ?? 0
         if (times !== 1) found.push(`change "${note}" was acknowledged and is there ${times} times`)
       }

@@ -1,0 +1,130 @@
+/** Measures Keepwatch's own pair: each run is a fault, the takeover, and the return to a pair. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { openStored } from '../../e2e/stored-numbers.ts'
+import { stored } from '../../lab/devices.ts'
+import type { Lab } from '../../lab/lab.ts'
+import type { LabServer } from '../../lab/server.ts'
+
+export interface Run {
+  /** Seconds from the fault until the other server says that it is active. */
+  active: number
+  /** When the fault came, by the wall clock in milliseconds. */
+  at: number
+}
+
+/** Numbers that each stream sent during a measurement. */
+export interface Span {
+  what: string
+  first: Record<string, number>
+  last: Record<string, number>
+  runs: Run[]
+}
+
+export type Progress = (text: string) => void
+
+export type Fault = 'crash' | 'host lost' | 'planned'
+
+const inflict: Record<Fault, (server: LabServer) => unknown> = {
+  crash: server => server.kill(),
+  'host lost': server => server.cut(),
+  planned: server => server.call('POST', '/pair/switchover'),
+}
+
+/** Between two runs, so that what one has caused is over. */
+const calmMs = 500
+/** Within which every datagram that was sent has arrived. */
+const arriveMs = 1000
+
+export async function measure(
+  lab: Lab,
+  fault: Fault,
+  what: string,
+  runs: number,
+  progress: Progress,
+): Promise<Span> {
+  await lab.settled()
+  const first = await lab.devices.sent()
+  const done: Run[] = []
+  while (done.length < runs) {
+    const active = await lab.active()
+    // A heartbeat comes each second: the fault shall not always hit it at the same place.
+    await sleep(calmMs + Math.random() * 1000)
+    const since = performance.now()
+    const at = Date.now()
+    const asked = Promise.resolve(inflict[fault](active))
+    const { seconds } = await lab.untilActive({ except: active, since })
+    await asked
+    done.push({ active: seconds, at })
+    progress(`${what} ${done.length}/${runs}: ${seconds.toFixed(3)} s`)
+    await active.heal()
+    await active.program.ready()
+    await lab.settled()
+  }
+  await sleep(arriveMs)
+  return { what, first, last: await lab.devices.sent(), runs: done }
+}
+
+export interface Stored {
+  /** By measurement and stream: numbers that no engine has, and rows beyond the first of a number in one engine. */
+  missing: { what: string; stream: string; sent: number; lost: number; doubled: number }[]
+  /** By measurement: seconds from each fault until the first datagram to the virtual address was taken in that an engine has. */
+  firstStored: Record<string, number[]>
+}
+
+/**
+ * Stops the lab's servers and looks into their engines.
+ *
+ * @param virtualStream name of the stream to the virtual address, undefined if there is none
+ */
+export async function readStored(
+  lab: Lab,
+  spans: readonly Span[],
+  virtualStream: string | undefined,
+): Promise<Stored> {
+  await lab.count()
+  const result: Stored = { missing: [], firstStored: {} }
+  const engines = []
+  try {
+    for (const { name } of lab.servers) engines.push(await openStored(lab.folder, name))
+    for (const { what, first, last } of spans) {
+      for (const { name, form, from } of lab.devices.streams) {
+        const { table, by, number } = stored[form]
+        const [low, high] = [first[name]! + 1, last[name]!]
+        const address = from.includes(':') ? from : `::ffff:${from}`
+        const have = new Set<number>()
+        let doubled = 0
+        for (const engine of engines) {
+          const rows = await engine.query<{ n: string; times: string }>(
+            `SELECT ${number} AS n, count() AS times FROM ${table}
+             WHERE ${by} = toIPv6('${address}') AND n BETWEEN ${low} AND ${high} GROUP BY n`,
+          )
+          for (const { n, times } of rows) {
+            have.add(Number(n))
+            doubled += Number(times) - 1
+          }
+        }
+        const sent = high - low + 1
+        result.missing.push({ what, stream: name, sent, lost: sent - have.size, doubled })
+      }
+    }
+    const virtual = lab.devices.streams.find(({ name }) => name === virtualStream)
+    if (!virtual) return result
+    for (const { what, runs } of spans) {
+      result.firstStored[what] = []
+      for (const { at } of runs) {
+        const times: number[] = []
+        for (const engine of engines) {
+          const [row] = await engine.query<{ first: string }>(
+            `SELECT toUnixTimestamp64Milli(min(received)) AS first FROM syslog
+             WHERE sender = toIPv6('::ffff:${virtual.from}') AND received > fromUnixTimestamp64Milli(${at})`,
+          )
+          if (Number(row?.first) > 0) times.push(Number(row!.first))
+        }
+        if (times.length > 0) result.firstStored[what].push((Math.min(...times) - at) / 1000)
+      }
+    }
+    return result
+  } finally {
+    for (const engine of engines) await engine.close()
+  }
+}
