@@ -87,6 +87,8 @@ export interface SharedFolderConfig {
   answerMs?: number
   /** Free bytes below which no segments are copied, and the folder counts as full. */
   reserveBytes?: number
+  /** How often what was left half written is looked for. */
+  sweepMs?: number
 }
 
 /** What takes longer than a small file. */
@@ -94,7 +96,6 @@ const longMs = { file: 60_000, listing: 30_000, repository: 120_000 }
 const maxFileBytes = 256 * 1024 * 1024
 const maxListed = 10_000
 const maxSegments = 100_000
-const sweepEveryMs = 3_600_000
 /** Processes that may hang at a time: each is a few threads and some memory that nobody gets back. */
 const maxAbandoned = 8
 const firstDelayMs = 1000
@@ -110,6 +111,7 @@ export function createSharedFolder(
   const { log, clock } = deps
   const { server, incarnation, deployment, spool } = config
   const { probeMs = 2000, answerMs = 5000, reserveBytes = 256 * 1024 * 1024 } = config
+  const { sweepMs = 3_600_000 } = config
   const tally = createTally<Problem>(deps, {
     name: 'folder_problems',
     help: 'What was wrong with the shared folder, by reason.',
@@ -161,7 +163,7 @@ export function createSharedFolder(
           await watched.request('copySpool', { spool, reserveBytes }, answerMs)
           copying = true
         }
-        if (clock.monotonic() - sweptAt > sweepEveryMs) {
+        if (clock.monotonic() - sweptAt > sweepMs) {
           sweptAt = clock.monotonic()
           await watched.request('sweep', {}, longMs.listing)
         }

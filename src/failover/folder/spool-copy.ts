@@ -179,11 +179,11 @@ export function createSpoolCopy(
     if (!(await isSame(identity, kind, sequence))) there.get(kind)!.delete(sequence)
   }
 
-  /** By the headers, which have the checksum of what follows. */
+  /** By the headers, which have the checksum of what follows. What is gone here is the same. */
   async function isSame(identity: string, kind: string, sequence: number): Promise<boolean> {
     const remote = join(config.folder, segmentPath({ collector: identity, kind, sequence }))
     const [a, b] = await Promise.all([headOf(localFile(kind, sequence)), headOf(remote)])
-    return a !== undefined && b !== undefined && a.equals(b)
+    return a === undefined || (b !== undefined && a.equals(b))
   }
 
   async function copy(identity: string, kind: string, sequence: number) {
