@@ -7,6 +7,7 @@ import { doctorCommand } from './doctor.ts'
 import { failoverCommand } from './failover.ts'
 import { initCommand } from './init.ts'
 import { joinCommand } from './join.ts'
+import { launchCommand } from './launch.ts'
 import { pairCommand } from './pair.ts'
 import { serverCommand } from './server.ts'
 import { simulateCommand } from './simulate.ts'
@@ -17,6 +18,8 @@ export async function run(args: string[]): Promise<void> {
   const program = new Command('keepwatch')
     .description('The network monitor that does not stop when one of its own servers does.')
     .version(version)
+    // Options after the command belong to it: `launch` passes them on.
+    .enablePositionalOptions()
     .showHelpAfterError('(keepwatch --help shows what there is)')
     .exitOverride()
   for (const command of commands()) program.addCommand(exiting(command))
@@ -42,6 +45,7 @@ export function commands(): Command[] {
     doctorCommand(),
     statusCommand(),
     collectorCommand(),
+    launchCommand(),
     certificateCommand(),
     simulateCommand(),
   ]

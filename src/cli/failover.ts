@@ -137,7 +137,9 @@ function switchoverCommand(): Command {
       await client.call(pairEndpoints.switchOver, { body: {} })
       say(`${before.active} hands over.`)
       const after = await followSwitchover(client, before)
-      print(options.json ? JSON.stringify(after) : after.sentence)
+      print(
+        options.json ? JSON.stringify(after) : `${after.active} is active in term ${after.term}.`,
+      )
     },
   )
 }

@@ -39,6 +39,8 @@ const connection = z.discriminatedUnion('type', [
   }),
 ])
 
+const mailAddress = z.email('must be an e-mail address like ops@example.net')
+
 /** What a person sets for the whole pair; kept in the state, so both servers have it. */
 export const pairSettings = z.strictObject({
   /** Name or address of the second machine, as it was given when failover was enabled. */
@@ -52,8 +54,8 @@ export const pairSettings = z.strictObject({
   connection: connection.prefault({ type: 'none' }),
   mail: z
     .strictObject({
-      recipients: z.array(z.email()).max(50),
-      from: z.email(),
+      recipients: z.array(mailAddress).max(50),
+      from: mailAddress,
       host: z.string().min(1).max(253),
       port: z.number().int().min(1).max(65_535).default(25),
       /** `starttls` demands it; `opportunistic` uses it where it is offered. */

@@ -16,7 +16,7 @@ import { parse } from '../input.ts'
 import { createLogInLimit } from '../log-in-limit.ts'
 import type { Write } from '../write.ts'
 
-type SetupHandlers = {
+export type SetupHandlers = {
   [K in keyof typeof setupEndpoints]: Handler<(typeof setupEndpoints)[K]>
 }
 

@@ -119,7 +119,8 @@ export async function initialize(options: InitOptions): Promise<Initialized> {
 
   async function issueForConsole() {
     const key = await keyIn(layout.consoleKey)
-    const subject = { role: 'console' as const, name, hosts: [...hosts, 'localhost', '127.0.0.1'] }
+    const named = [...new Set([...hosts, 'localhost', '127.0.0.1'])]
+    const subject = { role: 'console' as const, name, hosts: named }
     writeWhole(layout.consoleCertificate, await authority.certify(subject, publicKeyOf(key)), 0o644)
     return { key: layout.consoleKey, cert: layout.consoleCertificate }
   }

@@ -113,7 +113,8 @@ export function resolveCheck(facts: Facts): Outcome {
 
 /** What `asker` makes of the names and addresses of `asked`. */
 function resolves(asker: ServerFacts, asked: ServerFacts): Outcome[] {
-  const lookup = (what: string) => asker.lookups.find(one => one.asked === what)?.found
+  const lookup = (name: string) => asker.lookups.find(one => one.asked === name)?.found
+  const namesOf = (address: string) => asker.reverse.find(one => one.asked === address)?.found
   const has = (address: string) => asked.addresses.some(one => sameAddress(one.address, address))
   const outcomes: Outcome[] = []
   const forward = lookup(asked.advertise)
@@ -146,7 +147,7 @@ function resolves(asker: ServerFacts, asked: ServerFacts): Outcome[] {
     )
   }
   for (const address of forward) {
-    if (lookup(address)?.length !== 0) continue
+    if (namesOf(address)?.length !== 0) continue
     outcomes.push(
       warning(
         `${asker.server} finds no name for ${address} of ${asked.server}`,

@@ -50,16 +50,10 @@ export const serverFacts = z.object({
     .max(20),
   /** The console's certificate, null without TLS. */
   certificate: z.object({ hosts: texts, expires: z.number(), speaksFor: texts }).nullable(),
-  /** What its names stand for, as this machine resolves them. */
-  lookups: z
-    .array(
-      z.object({
-        asked: text,
-        /** Addresses of a name, names of an address; empty if there are none. */
-        found: texts,
-      }),
-    )
-    .max(50),
+  /** Names, and the addresses that this machine finds for them. */
+  lookups: z.array(z.object({ asked: text, found: texts })).max(50),
+  /** Addresses, and the names that it finds for them. */
+  reverse: z.array(z.object({ asked: text, found: texts })).max(50),
   database: z
     .object({
       hosts: texts,

@@ -40,6 +40,7 @@ export interface GatherConfig {
 const commandDeadlineMs = 4000
 const lookupDeadlineMs = 5000
 const folderDeadlineMs = 20_000
+const mostReverse = 20
 /** Where administrators' programs are, also for users who have them not in their path. */
 const programFolders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin']
 /** Bit of CAP_NET_ADMIN in a set of capabilities (linux/capability.h). */
@@ -51,7 +52,7 @@ export async function gatherFacts(deps: GatherDeps, config: GatherConfig): Promi
   const shared =
     connection.type === 'virtual-ip' ? connection.addresses.map(one => one.address) : []
   const name = hostname()
-  const [disk, git, status, limits, receive, addresses, tools, ports, lookups, database, folder] =
+  const [disk, git, status, limits, receive, addresses, tools, ports, names, database, folder] =
     await Promise.all([
       statfs(config.dataDir).then(
         ({ bsize, blocks, bavail }) => ({ totalBytes: bsize * blocks, freeBytes: bsize * bavail }),
@@ -105,7 +106,7 @@ export async function gatherFacts(deps: GatherDeps, config: GatherConfig): Promi
             ...shared,
             ...(connection.type === 'virtual-name' ? [connection.name] : []),
           ]),
-    lookups,
+    ...names,
     database,
     folderHost:
       sharedFolder === null
@@ -190,26 +191,22 @@ function portState(host: string, port: number): Promise<'free' | 'taken'> {
   })
 }
 
-/** Names, and backwards the addresses that are found for them. By DNS and /etc/hosts, as all programs do. */
-async function lookUp(hosts: readonly string[]): Promise<ServerFacts['lookups']> {
-  const names = [...new Set(hosts)]
-  const forward = await Promise.all(
-    names.map(async asked => ({
+/** Addresses of names, and the names of those addresses: by DNS and /etc/hosts, as programs do. */
+async function lookUp(hosts: readonly string[]): Promise<Pick<ServerFacts, 'lookups' | 'reverse'>> {
+  const lookups = await Promise.all(
+    [...new Set(hosts)].map(async asked => ({
       asked,
       found: isIP(asked) ? [asked] : await within(addressesOf(asked), lookupDeadlineMs, () => []),
     })),
   )
-  const addresses = new Set(forward.flatMap(({ found }) => found))
-  const backward = await Promise.all(
-    [...addresses].slice(0, 20).map(async asked => ({
+  const addresses = new Set(lookups.flatMap(({ found }) => found))
+  const reverse = await Promise.all(
+    [...addresses].slice(0, mostReverse).map(async asked => ({
       asked,
       found: await within(namesOf(asked), lookupDeadlineMs, () => []),
     })),
   )
-  // For an address that was asked itself, what counts is its name.
-  return [...forward.filter(({ asked }) => !addresses.has(asked)), ...backward].concat(
-    forward.filter(({ asked }) => isIP(asked) !== 0),
-  )
+  return { lookups, reverse }
 }
 
 async function addressesOf(name: string): Promise<string[]> {
