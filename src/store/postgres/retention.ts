@@ -22,7 +22,7 @@ export interface RetentionConfig {
 const minute = 60_000
 const day = 24 * 60 * minute
 
-export const defaultRetentionConfig: RetentionConfig = {
+const defaultRetentionConfig: RetentionConfig = {
   firstMs: 5 * minute,
   everyMs: day,
   keepMessagesMs: 90 * day,
