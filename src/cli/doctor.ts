@@ -2,7 +2,6 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Command } from 'commander'
 import pg from 'pg'
 import { pairSettings, setupEndpoints } from '../api/contract/setup.ts'
-import { requiredTools } from '../apps/setup/connection-tools.ts'
 import { readServer } from '../apps/setup/init.ts'
 import { defaultSettingsFile, layoutOf } from '../apps/setup/layout.ts'
 import { createPreflight, type Planned } from '../apps/setup/preflight.ts'
@@ -76,8 +75,6 @@ export async function checkServer(
   return createPreflight(
     {
       identity,
-      requiredTools,
-      folder: async () => [],
       other: async () =>
         other && ({ name: other.name, host: other.linkHost, port: other.linkPort } as OtherServer),
       planned: async () => known.planned,

@@ -87,6 +87,8 @@ export function setupRoutes<Tx>(deps: {
   stores: SetupStores<Tx>
   write: Write<Tx>
   now(): number
+  /** Makes an empty folder the pair's. @throws Error that says why it cannot be the shared one */
+  prepareFolder(path: string): Promise<unknown>
   /** They were changed: from now on this server goes by them. */
   changed(): Promise<unknown>
   /** What the line for the second machine needs: console and fingerprint of the authority. */
@@ -171,6 +173,12 @@ export function setupRoutes<Tx>(deps: {
           'bad-request',
           `secrets.tsigSecret: is missing; the key ${connection.tsig.name} needs its secret`,
         )
+      }
+      const { sharedFolder } = body.settings
+      if (sharedFolder !== null && sharedFolder !== before.settings.sharedFolder) {
+        await deps.prepareFolder(sharedFolder).catch(({ message }: Error) => {
+          throw new ApiError('bad-request', `sharedFolder: ${message}`)
+        })
       }
       const changed = Object.keys(body.settings).filter(
         key => textOf(body.settings, key) !== textOf(before.settings, key),

@@ -17,7 +17,6 @@ import {
   writeIdentity,
 } from '../../lib/tls.ts'
 import { serverSettings } from '../server/settings.ts'
-import { requiredTools } from './connection-tools.ts'
 import {
   keyIn,
   type Layout,
@@ -130,8 +129,6 @@ export async function initialize(options: InitOptions): Promise<Initialized> {
     const preflight = createPreflight(
       {
         identity: readIdentity(layout.pki, name),
-        requiredTools,
-        folder: async () => [],
         other: async () => undefined,
         planned: async () => ({ connection: { type: 'none' }, sharedFolder: null }),
         running: () => undefined,

@@ -3,9 +3,10 @@ import { existsSync, readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { dirname, resolve } from 'node:path'
 import type { LinkRoute } from '../../collect/link.ts'
+import { checkFolder, deploymentOf, otherFolder } from '../../failover/folder/check.ts'
 import type { Facts, PlannedConnection, ServerFacts } from '../../failover/preflight/facts.ts'
 import type { Finding } from '../../failover/preflight/finding.ts'
-import { type GatherDeps, gatherFacts } from '../../failover/preflight/gather.ts'
+import { gatherFacts } from '../../failover/preflight/gather.ts'
 import { judge } from '../../failover/preflight/judge.ts'
 import {
   clockHeader,
@@ -17,6 +18,7 @@ import {
 import type { Identity } from '../../lib/tls.ts'
 import { version } from '../../lib/version.ts'
 import type { ServerSettings } from '../server/settings.ts'
+import { toolsFor } from './connection-tools.ts'
 import { databaseFacts } from './database-facts.ts'
 
 /** As much of the pair's settings as the checks look at. */
@@ -32,7 +34,7 @@ export interface Preflight {
   run(): Promise<Finding[]>
 }
 
-export interface PreflightDeps extends Pick<GatherDeps, 'requiredTools' | 'folder'> {
+export interface PreflightDeps {
   identity: Identity
   /** Undefined while there is no second server. */
   other(): Promise<OtherServer | undefined>
@@ -50,13 +52,27 @@ export function createPreflight(
   const { settings, file } = config
   const at = (path: string) => resolve(dirname(file), path)
 
-  async function gather(planned: Planned, asked: readonly string[]): Promise<ServerFacts> {
+  /** @param other is asked to look into the shared folder too */
+  async function gather(
+    planned: Planned,
+    asked: readonly string[],
+    other?: { name: string; host: string; port: number },
+  ): Promise<ServerFacts> {
     const { console, link } = settings
     const bound = deps.running()
     return gatherFacts(
       {
-        requiredTools: deps.requiredTools,
-        folder: deps.folder,
+        requiredTools: toolsFor,
+        folder: path =>
+          checkFolder(
+            path,
+            {
+              server: settings.name,
+              deployment: deploymentOf(deps.identity),
+              dataDir: nearest(at(settings.dataDir)),
+            },
+            other && otherFolder({ identity: deps.identity }, other),
+          ),
         database: () => databaseFacts(settings.database.url),
       },
       {
@@ -89,7 +105,8 @@ export function createPreflight(
     try {
       const asked = [settings.link.advertise, hostname()]
       const facts = await link.facts(asked)
-      const own = await gather(planned, [facts.advertise, facts.hostname])
+      const named = { ...other, name: facts.server }
+      const own = await gather(planned, [facts.advertise, facts.hostname], named)
       const measured = await link.measure()
       return judge({ ...base, own, other: facts, otherError: undefined, link: measured })
     } catch (error) {

@@ -6,8 +6,8 @@ import type { ForwardedRequest, HttpServer } from '../../api/http.ts'
 import { type SetupStores, setupRoutes } from '../../api/routes/setup.ts'
 import type { Write } from '../../api/write.ts'
 import type { LinkRoute } from '../../collect/link.ts'
+import { deploymentOf, prepareFolder } from '../../failover/folder/check.ts'
 import { isFit } from '../../failover/preflight/finding.ts'
-import type { GatherDeps } from '../../failover/preflight/gather.ts'
 import { type Component, createSequence } from '../../lib/component.ts'
 import type { Tally } from '../../lib/tally.ts'
 import { fingerprintOf } from '../../lib/tls.ts'
@@ -28,7 +28,7 @@ interface KnownServer {
   seenAt: Date
 }
 
-export interface SetupDeps extends Pick<GatherDeps, 'requiredTools' | 'folder'> {
+export interface SetupDeps {
   stores: SetupStores<Tx> & { operations: Operations }
   write: Write<Tx>
   tally: Pick<Tally<'preflight' | 'console-certificate'>, 'count'>
@@ -65,8 +65,6 @@ export function createSetup(
   const preflight = createPreflight(
     {
       identity,
-      requiredTools: deps.requiredTools,
-      folder: deps.folder,
       async other() {
         const peer = deps.peer()
         return peer && { name: peer.name, host: peer.linkHost, port: peer.linkPort }
@@ -106,6 +104,8 @@ export function createSetup(
       stores: deps.stores,
       write: deps.write,
       now: deps.now,
+      prepareFolder: path =>
+        prepareFolder(path, { server: name, deployment: deploymentOf(identity), dataDir }),
       changed: deps.pairSettings.refresh,
       invitation: () => ({
         console: deps.consoleUrl(),

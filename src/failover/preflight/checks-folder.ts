@@ -18,6 +18,8 @@ export function folderElsewhereCheck(facts: Facts): Outcome {
     servers.map(server => {
       const { folderHost } = server
       if (folderHost === null) {
+        // Who has looked into it has said so already.
+        if (server.folder.length > 0) return skipped(`${server.server} has it from nobody`)
         return warning(
           `${sharedFolder} is on a disk of ${server.server} itself`,
           'share a folder of a third machine and mount it at the same path on both',

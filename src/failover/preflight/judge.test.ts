@@ -169,7 +169,7 @@ const cases: [id: string, result: string, what: string, given: Facts, text: RegE
   ['database-elsewhere', 'failure', 'is on the loopback address', own(database({ addresses: ['::1'] })), /on kw1 itself/],
   ['database-elsewhere', 'failure', 'is on the other', other(database({ addresses: ['192.0.2.2'] })), /on kw2 itself/],
   ['folder-elsewhere', 'warning', 'is not there', facts({ sharedFolder: null }), /no shared folder/],
-  ['folder-elsewhere', 'warning', 'is on a disk of its own', own({ folderHost: null }), /on a disk of kw1/],
+  ['folder-elsewhere', 'warning', 'is on a disk of its own', own({ folderHost: null, folder: [] }), /on a disk of kw1/],
   ['folder-elsewhere', 'failure', 'is on the other server', own({ folderHost: '192.0.2.2' }), /one of the two servers/],
   ['folder-elsewhere', 'failure', 'is on itself', own({ folderHost: 'kw1.example.net' }), /one of the two servers/],
   ['folder-write', 'failure', 'is not written by one', other({ folder: [{ ...folderChecks[0]!, result: 'failure', text: 'may not write', whatToDo: 'let it' }] }), /^kw2: may not write$/],
