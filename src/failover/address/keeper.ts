@@ -297,8 +297,11 @@ export function createKeeper(deps: KeeperDeps, initial: KeeperConfig): Keeper {
     },
 
     hold(next) {
+      const could = mayHold()
       hold = next
       watch()
+      // It comes back without waiting for the next tick.
+      if (!could && mayHold() && ticker !== undefined) void reconcile('tick')
     },
 
     async take(next) {
