@@ -16,6 +16,12 @@ const programs = {
   sshd: 'openssh-server',
   vtysh: 'frr',
   ip: 'iproute2',
+  arping: 'iputils-arping',
+  ndisc6: 'ndisc6',
+  ndptool: 'libndp-tools',
+  tcpdump: 'tcpdump',
+  named: 'bind9',
+  nsupdate: 'bind9-dnsutils',
   aiosmtpd: 'python3-aiosmtpd',
 }
 
