@@ -47,6 +47,7 @@ const linkState: z.ZodType<LinkState> = z.object({
   healthy: z.boolean(),
   version: z.string().max(64).catch('unknown'),
   address: z.boolean().catch(false),
+  macs: z.array(z.string().max(20)).max(64).catch([]),
 })
 
 const maxAnswerBytes = 4096

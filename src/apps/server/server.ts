@@ -11,7 +11,7 @@ import { createReceiver, type Receiver } from '../../collect/receive.ts'
 import { drivers } from '../../devices/drivers/index.ts'
 import { createBackupJobs, defaultBackupJobsConfig } from '../../devices/jobs.ts'
 import { createSessions } from '../../devices/session.ts'
-import { noAddress } from '../../failover/address/none.ts'
+import { createAddresses } from '../../failover/address/addresses.ts'
 import { createRowLease } from '../../failover/lease/row.ts'
 import { createNode, type FailoverNode, linkState } from '../../failover/node.ts'
 import { createPeer } from '../../failover/peer.ts'
@@ -29,6 +29,7 @@ import type { Tx } from '../../store/postgres/database.ts'
 import { createDeviceSource } from '../../store/postgres/device-source.ts'
 import { createJobStore } from '../../store/postgres/job-store.ts'
 import { pause, readLeadership, resume } from '../../store/postgres/leadership.ts'
+import { createRetention } from '../../store/postgres/retention.ts'
 import { opening } from '../named-files.ts'
 import { openHome } from '../upgrade/home.ts'
 import { type ProvenMessage, startAgain } from '../upgrade/launcher.ts'
@@ -41,6 +42,8 @@ import { createDrills } from './drill.ts'
 import { createHandlers } from './handlers.ts'
 import { createHealthWatch } from './health.ts'
 import { openSettings } from './opened.ts'
+import { ownNetwork } from './own-network.ts'
+import { createPairSettingsWatch } from './pair-settings.ts'
 import { createPairView } from './pair-view.ts'
 import type { ServerSettings } from './settings.ts'
 import { createState } from './state.ts'
@@ -64,7 +67,7 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
   const metrics = createMetrics({ server: name })
   const base = { log, metrics, clock }
   const tally = createTally<
-    'directory' | 'alarms' | 'look-back' | 'syslog-feed' | 'drill' | 'upgrade'
+    'directory' | 'alarms' | 'look-back' | 'syslog-feed' | 'drill' | 'upgrade' | 'pair-settings'
   >(base, {
     name: 'server_problems',
     help: 'Background work of the server that failed, by reason',
@@ -76,6 +79,30 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
     key,
   })
   const { alarms, database, devices } = state
+  const addresses = createAddresses(
+    {
+      ...base,
+      peerMacs() {
+        const evidence = node.status().peer?.evidence
+        return (evidence?.kind === 'alive' && evidence.macs) || []
+      },
+      ownAddresses: () => ownNetwork(virtualAddresses()).addresses,
+    },
+    {
+      server: name,
+      dataDir,
+      interface: settings.failover.interface,
+      hook: settings.failover.hook,
+    },
+  )
+  const pairSettings = createPairSettingsWatch(
+    {
+      read: () => state.pairSettings.read(),
+      apply: ({ settings: { connection }, secrets }) => addresses.configure(connection, secrets),
+      tally,
+    },
+    { dataDir, key },
+  )
   const engine = createEmbeddedEngine(base, { dataDir: join(dataDir, 'engine') })
   const telemetry = createTelemetryStore(
     { ...base, connection: engine },
@@ -153,6 +180,7 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
         eachTerm(alarmWatch),
         { start: lookBack, stop: async () => {} },
         { start: () => drills.start(), stop: () => drills.stop() },
+        createRetention({ ...base, ...state }),
       ],
     },
     { first },
@@ -178,7 +206,7 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
           },
         },
       ),
-      address: noAddress,
+      address: addresses,
       memory: createTermFile(join(dataDir, 'term.json')),
       work,
       record: change => state.roleChanges.append(change),
@@ -243,7 +271,7 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
       ...base,
       identity,
       store: telemetry,
-      linkState: () => linkState(node),
+      linkState: () => ({ ...linkState(node), macs: ownNetwork().macs }),
       onStored: feed.stored,
       routes: home ? versionRoutes(home) : [],
     },
@@ -339,6 +367,11 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
     return <T>(write: (tx: Tx) => Promise<T>) => database.fenced(term, { name: 'keepwatch' }, write)
   }
 
+  function virtualAddresses(): string[] {
+    const { connection } = pairSettings.current().settings
+    return connection.type === 'virtual-ip' ? connection.addresses.map(one => one.address) : []
+  }
+
   function currentTerm(): number {
     const term = node.term()
     if (term === undefined) throw new Error('this server is not active')
@@ -371,6 +404,7 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
     opening(http, { file, key: 'console.port' }),
     registration,
     directory,
+    pairSettings,
     node,
     health,
     upgrader,

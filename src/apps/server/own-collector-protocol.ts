@@ -1,0 +1,42 @@
+/** What the process of a server's own collector and the server say to each other over IPC. */
+import type { CollectorState } from '../../collect/link.ts'
+import type { ListenerName } from '../../collect/listen.ts'
+import type { CollectorSettings, PairConfig } from '../../collect/settings.ts'
+import type { Identity } from '../../lib/tls.ts'
+
+export interface NamedServer {
+  name: string
+  url: string
+}
+
+export type OwnCollectorOrder =
+  | {
+      type: 'open'
+      settings: CollectorSettings
+      pair: PairConfig
+      identity: Identity
+      version: string
+      log: 'debug' | 'info' | 'warn' | 'error' | 'silent'
+    }
+  /** Each second. `storing`: segments of the other server that are being stored at this moment. */
+  | { type: 'role'; id: number; active: boolean; term: number; storing: string[] }
+  | { type: 'servers'; servers: NamedServer[] }
+  | {
+      type: 'claim'
+      id: number
+      segment: string
+      manifest: Uint8Array
+      ageMs: number
+      keep: boolean
+    }
+  | { type: 'ended'; segment: string; stored: boolean }
+  | { type: 'stop' }
+
+export type OwnCollectorReport =
+  | { type: 'ready'; collector: string; ports: Partial<Record<ListenerName, number>> }
+  | { type: 'failed'; message: string }
+  /** The role of that order is taken on. */
+  | { type: 'role'; id: number }
+  | { type: 'claimed'; id: number; taken: number[] }
+  | { type: 'not-claimed'; id: number; message: string }
+  | { type: 'state'; state: CollectorState; ports: Partial<Record<ListenerName, number>> }

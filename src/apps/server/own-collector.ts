@@ -1,0 +1,393 @@
+/**
+ * The collector inside a server: a process of its own, started again when it ends. It receives what
+ * devices send to this server's addresses and to the virtual one; while the server stands by it
+ * keeps it for a takeover. Here is also the server's part in the agreement with the other server's
+ * collector on who has taken which datagram: a segment of that one is stored after it was claimed.
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { Counter } from 'prom-client'
+import { type CollectorState, type LinkRoute, linkHeaders } from '../../collect/link.ts'
+import type { ListenerName } from '../../collect/listen.ts'
+import { encodeManifest, type Manifest } from '../../collect/manifest.ts'
+import { observeCollector } from '../../collect/observe.ts'
+import type { SegmentGate } from '../../collect/receive.ts'
+import type { OwnCollectorSettings } from '../../collect/settings.ts'
+import type { Clock } from '../../lib/clock.ts'
+import type { Component } from '../../lib/component.ts'
+import type { Log, LogLevel } from '../../lib/log.ts'
+import type { Metrics } from '../../lib/metrics.ts'
+import type { Identity } from '../../lib/tls.ts'
+import type {
+  NamedServer,
+  OwnCollectorOrder,
+  OwnCollectorReport,
+} from './own-collector-protocol.ts'
+
+export interface OwnCollectorConfig {
+  /** Of the server; the collector is called the same. */
+  name: string
+  /** Of the server: the spool is in `spool/`, the flow templates in `flow/templates.json`. */
+  dataDir: string
+  /** Longer than the lease: the other server is gone if it was silent so long and this one is still active. */
+  goneAfterMs: number
+  settings: OwnCollectorSettings
+  log: LogLevel
+}
+
+export interface OwnCollector extends Component {
+  /** Passive at start. Resolves when the collector's process has it, or is not there at present. */
+  setMode(mode: 'active' | 'standby', term: number): Promise<void>
+  /** Identity of its spool, once it was open. */
+  readonly id: string | undefined
+  /** What it last said of itself; undefined while its process is not there. */
+  state(): CollectorState | undefined
+  readonly ports: Partial<Record<ListenerName, number>>
+  readonly pid: number | undefined
+  /** For the receiver: where the other server's collector claims. */
+  readonly routes: readonly LinkRoute[]
+  /** For the receiver: a segment of another server is stored only after it was claimed. */
+  readonly gate: SegmentGate
+  /** For a segment that the other server left in the shared folder: places of datagrams taken here. */
+  taken(manifest: Manifest): Promise<number[]>
+}
+
+const firstDelayMs = 100
+const lastDelayMs = 10_000
+/** A collector that ran this long ended for a new reason. */
+const settledMs = 60_000
+const openDeadlineMs = 30_000
+const stopDeadlineMs = 16_000
+const roleEveryMs = 1000
+const roleDeadlineMs = 1000
+const claimDeadlineMs = 2800
+const maxManifestBytes = 32 * 1024 * 1024
+const maxAdmitted = 100_000
+const unknownAge = Number.MAX_SAFE_INTEGER
+/** In which a killed server's collector lets go of ports and spool. */
+const predecessorMs = 3000
+const claimPath =
+  /^\/link\/v1\/claims\/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\/(?:flow|syslog|trap)\/\d{1,15})$/
+
+export function createOwnCollector(
+  deps: {
+    log: Log
+    metrics: Metrics
+    clock: Clock
+    identity: Identity
+    version: string
+    /** The servers of the pair as far as they are known, this one among them. */
+    servers: () => readonly NamedServer[]
+  },
+  config: OwnCollectorConfig,
+): OwnCollector {
+  const { log, clock } = deps
+  const restarts = new Counter({
+    name: 'keepwatch_own_collector_restarts_total',
+    help: 'How often the process of the server’s own collector ended by itself.',
+    registers: [deps.metrics],
+  })
+  let child: ChildProcess | undefined
+  let ready = false
+  let running = false
+  let delayMs = firstDelayMs
+  let restart: NodeJS.Timeout | undefined
+  let timer: NodeJS.Timeout | undefined
+  let state: CollectorState | undefined
+  let ports: Partial<Record<ListenerName, number>> = {}
+  let id: string | undefined
+  let mode = { active: false, term: 0 }
+  let told = ''
+  let asked = 0
+  const answers = new Map<number, { resolve(taken: number[]): void; reject(error: Error): void }>()
+  const roles = new Map<number, () => void>()
+  /** Segments that were claimed since the last takeover; the oldest first. */
+  const admitted = new Set<string>()
+  /** How often each is being stored at this moment. */
+  const storing = new Map<string, number>()
+
+  function tell(order: OwnCollectorOrder) {
+    // A process that has ended by now says so by `close`.
+    child?.send(order, () => {})
+  }
+
+  function sayRole(): number {
+    const order = ++asked
+    tell({ type: 'role', id: order, ...mode, storing: [...storing.keys()] })
+    return order
+  }
+
+  function sayServers() {
+    const servers = servingServers()
+    const text = JSON.stringify(servers)
+    if (text === told) return
+    told = text
+    tell({ type: 'servers', servers })
+  }
+
+  function servingServers(): NamedServer[] {
+    return deps.servers().map(({ name, url }) => ({ name, url }))
+  }
+
+  /** Resolves when it receives. @throws if it ends before, in its own words */
+  async function launch() {
+    const servers = servingServers()
+    if (!servers.some(({ name }) => name === config.name)) {
+      throw new Error('this server does not know its own address on the link yet')
+    }
+    const { ring, ...settings } = config.settings
+    const started = spawn(process.execPath, [processFile()], {
+      // In a session of its own Ctrl-C in a terminal does not reach it.
+      detached: true,
+      serialization: 'advanced',
+      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+      execArgv: [],
+      env: process.env,
+    } as Parameters<typeof spawn>[2] & object)
+    child = started
+    const startedAt = clock.monotonic()
+    await new Promise<void>((resolve, reject) => {
+      let settled = false
+      let reason = ''
+      const late = setTimeout(() => started.kill('SIGKILL'), openDeadlineMs)
+      started.on('error', error => {
+        reason = error.message
+      })
+      started.on('message', (message: OwnCollectorReport) => {
+        if (message.type === 'failed') reason = message.message
+        if (message.type !== 'ready') return heard(message)
+        clearTimeout(late)
+        settled = true
+        ready = true
+        id = message.collector
+        ports = message.ports
+        told = JSON.stringify(servers)
+        sayRole()
+        resolve()
+      })
+      started.once('close', (code, signal) => {
+        clearTimeout(late)
+        forget()
+        if (!settled) return reject(new Error(reason || `it ended (${signal ?? code})`))
+        if (!running) return
+        if (clock.monotonic() - startedAt > settledMs) delayMs = firstDelayMs
+        again({ code, signal })
+      })
+      tell({
+        type: 'open',
+        identity: deps.identity,
+        version: deps.version,
+        log: config.log,
+        settings: {
+          ...settings,
+          name: config.name,
+          spool: join(config.dataDir, 'spool'),
+          servers,
+          followPair: false,
+        },
+        pair: {
+          own: config.name,
+          goneAfterMs: config.goneAfterMs,
+          ring: { ms: 1000 * ring.seconds, bytes: ring.bytes },
+          templates: join(config.dataDir, 'flow', 'templates.json'),
+        },
+      })
+    })
+  }
+
+  function heard(message: OwnCollectorReport) {
+    switch (message.type) {
+      case 'role':
+        roles.get(message.id)?.()
+        break
+      case 'claimed':
+        answers.get(message.id)?.resolve(message.taken)
+        break
+      case 'not-claimed':
+        answers.get(message.id)?.reject(new Error(message.message))
+        break
+      case 'state':
+        state = message.state
+        ports = message.ports
+    }
+  }
+
+  function forget() {
+    child = undefined
+    ready = false
+    state = undefined
+    for (const { reject } of answers.values()) reject(new Error('the collector’s process ended'))
+    for (const resolve of roles.values()) resolve()
+  }
+
+  function again(detail: Record<string, unknown>) {
+    restarts.inc()
+    log.warn({ ...detail, againInMs: delayMs }, 'the server’s own collector ended by itself')
+    restart = setTimeout(() => {
+      launch().catch((error: Error) => {
+        if (running) again({ error: error.message })
+      })
+    }, delayMs)
+    delayMs = Math.min(2 * delayMs, lastDelayMs)
+  }
+
+  function ask(order: { segment: string; manifest: Uint8Array; ageMs: number; keep: boolean }) {
+    if (!ready) return Promise.reject(new Error('the collector is being started'))
+    const question = ++asked
+    const answer = Promise.withResolvers<number[]>()
+    const late = setTimeout(
+      () => answer.reject(new Error(`no answer of the collector within ${claimDeadlineMs} ms`)),
+      claimDeadlineMs,
+    )
+    answers.set(question, answer)
+    tell({ type: 'claim', id: question, ...order })
+    return answer.promise.finally(() => {
+      clearTimeout(late)
+      answers.delete(question)
+    })
+  }
+
+  async function claim(order: Parameters<typeof ask>[0]): Promise<number[]> {
+    const takeover = mode
+    const taken = await ask(order)
+    // What was agreed with the standby does not hold for the active.
+    if (takeover !== mode) throw new Error('this server has just changed its role')
+    admitted.add(order.segment)
+    if (admitted.size > maxAdmitted) admitted.delete(admitted.values().next().value!)
+    return taken
+  }
+
+  async function answerClaim(request: IncomingMessage, response: ServerResponse) {
+    const segment = claimPath.exec(request.url ?? '')?.[1]
+    const length = Number(request.headers['content-length'] ?? Number.NaN)
+    const ageMs = Number(request.headers[linkHeaders.age] ?? Number.NaN)
+    if (segment === undefined || !(length <= maxManifestBytes) || !(ageMs >= 0)) {
+      request.resume()
+      return say(response, 400, { error: { code: 'bad-request', message: 'not a claim' } })
+    }
+    const chunks: Buffer[] = []
+    for await (const chunk of request) chunks.push(chunk as Buffer)
+    const manifest = Buffer.concat(chunks)
+    const keep = request.headers[linkHeaders.keep] === '1'
+    try {
+      say(response, 200, { taken: await claim({ segment, manifest, ageMs, keep }) })
+    } catch (error) {
+      const { message } = error as Error
+      say(response, 503, { error: { code: 'not-now', message } })
+    }
+  }
+
+  async function end() {
+    running = false
+    clearInterval(timer)
+    clearTimeout(restart)
+    const ending = child
+    if (ending === undefined) return
+    const closed = new Promise<void>(resolve => ending.once('close', () => resolve()))
+    tell({ type: 'stop' })
+    const late = setTimeout(() => ending.kill('SIGKILL'), stopDeadlineMs)
+    await closed
+    clearTimeout(late)
+  }
+
+  observeCollector({ metrics: deps.metrics, clock, state: () => state })
+
+  return {
+    get ports() {
+      return ports
+    },
+    get pid() {
+      return child?.pid
+    },
+    state: () => state,
+    get id() {
+      return id
+    },
+    taken: manifest =>
+      ask({
+        segment: 'from the shared folder',
+        manifest: encodeManifest(manifest),
+        ageMs: unknownAge,
+        keep: true,
+      }),
+
+    async start() {
+      running = true
+      delayMs = firstDelayMs
+      timer = setInterval(() => {
+        if (!ready) return
+        sayRole()
+        sayServers()
+      }, roleEveryMs)
+      const until = clock.monotonic() + predecessorMs
+      for (let launched = false; !launched; ) {
+        try {
+          await launch()
+          launched = true
+        } catch (error) {
+          if (clock.monotonic() < until) await sleep(firstDelayMs)
+          else {
+            await end()
+            throw error
+          }
+        }
+      }
+      log.info({ pid: child?.pid, ports }, 'the server’s own collector listens')
+    },
+    stop: end,
+
+    async setMode(wanted, term) {
+      if (mode.active === (wanted === 'active') && mode.term === term) return
+      mode = { active: wanted === 'active', term }
+      // Each of them has to be claimed anew; those that are being stored are named to the collector.
+      admitted.clear()
+      if (!ready) return
+      const order = sayRole()
+      await new Promise<void>(resolve => {
+        const late = setTimeout(resolve, roleDeadlineMs)
+        roles.set(order, () => {
+          clearTimeout(late)
+          resolve()
+        })
+      })
+      roles.delete(order)
+    },
+
+    routes: [{ method: 'POST', prefix: '/link/v1/claims/', role: 'server', answer: answerClaim }],
+
+    gate: {
+      admit({ collector, kind, sequence }) {
+        const segment = `${collector}/${kind}/${sequence}`
+        if (collector !== id && !admitted.has(segment)) return false
+        storing.set(segment, (storing.get(segment) ?? 0) + 1)
+        return true
+      },
+      ended({ collector, kind, sequence }, stored) {
+        const segment = `${collector}/${kind}/${sequence}`
+        const left = (storing.get(segment) ?? 1) - 1
+        if (left > 0) storing.set(segment, left)
+        else storing.delete(segment)
+        if (stored) admitted.delete(segment)
+        if (collector !== id && (stored || left === 0)) tell({ type: 'ended', segment, stored })
+      },
+    },
+  }
+}
+
+function say(response: ServerResponse, status: number, body: object) {
+  const text = JSON.stringify(body)
+  response.writeHead(status, {
+    'content-type': 'application/json',
+    'content-length': Buffer.byteLength(text),
+  })
+  response.end(text)
+}
+
+/** The process's file beside this one: `.ts` as it is, `.js` when compiled. */
+function processFile(): string {
+  const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
+  return fileURLToPath(new URL(`./own-collector-process.${extension}`, import.meta.url))
+}
