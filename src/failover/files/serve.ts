@@ -36,8 +36,6 @@ export interface FileService {
   announced(): { files: number; bytes: number }
 }
 
-/** A manifest is made anew at most so often. */
-const freshMs = 500
 /** Without a byte taken for so long, a transfer is over. */
 const idleMs = 30_000
 
@@ -55,16 +53,17 @@ export function createFileService(
     root,
     scanner: createScanner({ ...root, missing: 'error' }),
   }))
-  let made: { at: number; roots: Promise<Manifest['roots']> } | undefined
+  let scanning: Promise<Manifest['roots']> | undefined
   /** Where the announced contents are. */
   let places = new Map<string, { root: Root; path: string; size: number }>()
   let announced = { files: 0, bytes: 0 }
   let heard: { progress: StandbyProgress; at: number } | undefined
 
   function rootsNow(): Promise<Manifest['roots']> {
-    const now = clock.monotonic()
-    if (made === undefined || now - made.at > freshMs) made = { at: now, roots: scanAll() }
-    return made.roots
+    scanning ??= scanAll().finally(() => {
+      scanning = undefined
+    })
+    return scanning
   }
 
   async function scanAll(): Promise<Manifest['roots']> {
