@@ -11,12 +11,14 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { stringify } from 'yaml'
 import type { z } from 'zod'
+import type { PairSettings } from '../../src/api/contract/setup.ts'
 import type { collectorState } from '../../src/api/contract/watch.ts'
 import { openAuthority, writeIdentity } from '../../src/lib/tls.ts'
 import { openStored } from '../e2e/stored-numbers.ts'
 import { createClient } from './client.ts'
 import { createPostgresHost, type Database, databaseUrl } from './database.ts'
 import { createDevices, type Devices, ports, type Stream, stored } from './devices.ts'
+import { createSharedFolder, type SharedFolder } from './folder.ts'
 import { type Host, ipv4, ipv6, type Network, openNetwork, unmountBelow } from './network.ts'
 import { createProgram, type Program } from './program.ts'
 import { type Active, createLabServer, type LabServer } from './server.ts'
@@ -57,6 +59,12 @@ export interface LabOptions {
   /** Until a server that ended is started again. */
   restartMs?: number
   streams?: readonly Stream[]
+  /** Both servers have the addresses `virtual` in turn. */
+  virtualAddresses?: boolean
+  /** Both servers share a folder, over the network. */
+  sharedFolder?: boolean
+  /** More of the settings of the pair. */
+  pair?: Partial<PairSettings>
 }
 
 export interface Lab {
@@ -67,7 +75,10 @@ export interface Lab {
   readonly servers: readonly LabServer[]
   readonly database: Database
   readonly replica: Database | undefined
+  /** The clocks of the servers can be set. */
+  readonly clocks: boolean
   readonly collector: { host: Host; program: Program }
+  readonly sharedFolder: SharedFolder | undefined
   readonly person: Host
   readonly devices: Devices
   readonly roles: RolesWitness
@@ -91,6 +102,11 @@ export interface Lab {
   violations(allowed?: { overlapMs?: number; mayLoseChanges?: boolean }): Promise<string[]>
   /** One sentence a server: what it says it is. */
   says(): Promise<string>
+  /**
+   * Stops sending for a moment, and asks both servers how many messages and flows they have.
+   * @throws unless these are all that were sent through the collector
+   */
+  countRunning(): Promise<void>
   /** Stops sending, the servers too, and counts what is in their engines. */
   count(): Promise<Counted[]>
   /** All logs and what the witnesses noted, copied to a folder. */
@@ -122,6 +138,42 @@ export const throughCollector: readonly Stream[] = (
   perSecond: form === 'syslog' ? 50 : 5,
 }))
 
+const virtualConnection: PairSettings['connection'] = {
+  type: 'virtual-ip',
+  addresses: [
+    { address: virtual.ipv4, prefix: 24 },
+    { address: virtual.ipv6, prefix: 64 },
+  ],
+}
+
+/** A device that sends to the virtual address, often enough to tell when it moved. */
+export const throughVirtual: readonly Stream[] = [
+  {
+    ...{ name: 'syslog to the virtual address', form: 'syslog', from: ipv4(121) },
+    ...{ to: [virtual.ipv4], port: ports.syslog, perSecond: 200 },
+  },
+  {
+    ...{ name: 'netflow5 to the virtual address', form: 'netflow5', from: ipv4(122) },
+    ...{ to: [virtual.ipv4], port: ports.netflow5, perSecond: 5 },
+  },
+  {
+    ...{ name: 'syslog to the virtual address of IPv6', form: 'syslog', from: ipv6(121) },
+    ...{ to: [virtual.ipv6], port: ports.syslog, perSecond: 50 },
+  },
+]
+
+/** Devices that send all they have to both servers. */
+export const toBoth: readonly Stream[] = [
+  {
+    ...{ name: 'syslog to both servers', form: 'syslog', from: ipv4(131) },
+    ...{ to: [ipv4(numbers.kw1), ipv4(numbers.kw2)], port: ports.syslog, perSecond: 50 },
+  },
+  {
+    ...{ name: 'netflow9 to both servers', form: 'netflow9', from: ipv4(132) },
+    ...{ to: [ipv4(numbers.kw1), ipv4(numbers.kw2)], port: ports.netflow9, perSecond: 5 },
+  },
+]
+
 export async function openLab(options: LabOptions = {}): Promise<Lab> {
   const { heartbeatMs = 1000, leaseMs = 10_000, timeoutMs = 60_000 } = options
   const undo: (() => unknown)[] = []
@@ -142,6 +194,7 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
   }
 
   async function open(): Promise<Lab> {
+    const openedAt = Date.now()
     const folder = mkdtempSync(join(tmpdir(), 'keepwatch-lab-'))
     chmodSync(folder, 0o755)
     undo.push(() => {
@@ -159,6 +212,12 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
       : undefined
     undo.push(() => Promise.all([main.stop(), replica?.stop()]))
     const databaseReady = main.start().then(() => replica?.follow(main))
+
+    const sharedFolder = options.sharedFolder
+      ? createSharedFolder(network.host('folder'), hosts, folder)
+      : undefined
+    undo.push(() => sharedFolder?.stop())
+    await sharedFolder?.start()
 
     const ca = await makeSecrets(folder, hosts, collectorHost)
     const token = readToken(folder)
@@ -181,6 +240,7 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
       return createLabServer(host, client, {
         folder,
         fakeClock: options.clocks ?? false,
+        mounts: sharedFolder?.mounts(host),
         ...(options.restartMs === undefined ? {} : { restartMs: options.restartMs }),
         settings: {
           name: host.name,
@@ -221,9 +281,22 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
       virtual.ipv6,
     ])
     const lab: Lab = {
-      ...{ network, folder, kw1, kw2, servers, replica, person, devices, roles, addresses },
+      ...{
+        network,
+        folder,
+        kw1,
+        kw2,
+        servers,
+        replica,
+        sharedFolder,
+        person,
+        devices,
+        roles,
+        addresses,
+      },
       database: main,
       main,
+      clocks: options.clocks ?? false,
       collector: { host: collectorHost, program: collector },
       writer: createWriterWitness(servers, () => lab.main, watched),
       other: server => (server === kw1 ? kw2 : kw1),
@@ -251,6 +324,7 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
       async healAll() {
         await Promise.all([...network.hosts.values()].map(host => host.heal()))
         await Promise.all([...network.hosts.values()].map(host => host.signalAll('SIGCONT')))
+        await sharedFolder?.heal()
         for (const server of servers) server.freeDisk()
         if (options.clocks) for (const server of servers) server.setClock(0)
         await lab.main.start()
@@ -270,6 +344,7 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
         )
         return said.join('; ')
       },
+      countRunning: () => countWhileRunning(lab, openedAt),
       count: () => countAll(lab),
       async keepEvidence(into) {
         mkdirSync(into, { recursive: true })
@@ -298,6 +373,15 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
     await server.call('POST', '/devices', {
       ...{ name: watched, address: '192.0.2.1', driver: 'cisco-ios', enabled: false },
     })
+    const pair: Partial<PairSettings> = {
+      ...(options.virtualAddresses ? { connection: virtualConnection } : {}),
+      ...(sharedFolder ? { sharedFolder: sharedFolder.path } : {}),
+      ...options.pair,
+    }
+    if (Object.keys(pair).length > 0) {
+      const { version } = await server.call<{ version: number }>('GET', '/pair/settings')
+      await server.call('PUT', '/pair/settings', { settings: pair, version })
+    }
     roles.start()
     await Promise.all([lab.writer.start(), addresses.start()])
     await untilSettled(lab, settleDeadlineMs)
@@ -414,6 +498,37 @@ async function unsettled(lab: Lab): Promise<string | undefined> {
     if (waiting > 20) return `${waiting} segments wait for ${server}`
   }
   return undefined
+}
+
+async function countWhileRunning(lab: Lab, openedAt: number): Promise<void> {
+  const sent = await lab.devices.pause()
+  try {
+    await sleep(3000)
+    await untilDelivered(lab)
+    const range = `from=${new Date(openedAt).toISOString()}&to=${new Date(Date.now() + 60_000).toISOString()}`
+    for (const server of lab.servers) {
+      const { rows } = await server.call<{ rows: { keys: string[]; flows: number }[] }>(
+        'GET',
+        `/traffic/top?by=exporter&metric=flows&limit=100&${range}`,
+      )
+      for (const { name, form, from } of lab.devices.streams) {
+        if (!/collector/.test(name) || form === 'traps') continue
+        let has = rows.find(({ keys }) => keys[0] === from)?.flows ?? 0
+        if (form === 'syslog') {
+          const { series } = await server.call<{ series: { values: number[] }[] }>(
+            'GET',
+            `/logs/histogram?sender=${from}&${range}`,
+          )
+          has = series.flatMap(({ values }) => values).reduce((sum, value) => sum + value, 0)
+        }
+        if (has !== sent[name]) {
+          throw new Error(`${server.name} has ${has} of ${sent[name]} numbers of ${name}`)
+        }
+      }
+    }
+  } finally {
+    lab.devices.send()
+  }
 }
 
 async function countAll(lab: Lab): Promise<Counted[]> {

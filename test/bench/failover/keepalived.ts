@@ -13,6 +13,8 @@ const address = ipv4(9)
 const program = join(import.meta.dirname, 'receiver-process.ts')
 const takeoverDeadlineMs = 30_000
 const arriveMs = 300
+/** An instance that has just been started waits for three advertisements. */
+const settleMs = 4500
 
 export interface KeepalivedFigures {
   /** Seconds until the first datagram to the address reached the other host. */
@@ -41,6 +43,7 @@ export async function measureKeepalived(
   try {
     await Promise.all(nodes.map(node => node.listen()))
     for (const node of nodes) await node.start()
+    await sleep(settleMs)
     await until('one of them has the address', async () => (await holder(nodes)) !== undefined)
     await devices.start()
     devices.send()
@@ -68,8 +71,7 @@ export async function measureKeepalived(
         progress(`keepalived, ${what} ${run + 1}/${runs}: ${seconds.toFixed(3)} s`)
         await active.host.heal()
         await active.start()
-        // An instance that has just been started waits for three advertisements.
-        await sleep(4500)
+        await sleep(settleMs)
         await until('one of them has the address', async () => (await holder(nodes)) !== undefined)
       }
       return { figures: figuresOf(taken), lost }

@@ -18,16 +18,22 @@ export interface RolesWitness {
   last(server: string): Active | undefined
   /** Sentences about two that were active at once for longer than `graceMs`, or one term of two. */
   violations(graceMs?: number): string[]
+  /** What was seen so far is no longer looked at for violations. */
+  forget(): void
   /** The longest time, from `since`, in which nobody said that it was active. */
   longestWithout(since?: number): number
 }
 
 const everyMs = 40
+/** A gap that is no longer comes from how often is asked. */
+const noticeableMs = 200
 
 export function createRolesWitness(servers: readonly LabServer[]): RolesWitness {
   const reigns: Reign[] = []
   const last = new Map<string, Active | undefined>()
-  const answers = new Map<string, number[]>()
+  /** Times in which nobody said that it was active. */
+  const gaps: { from: number; to: number }[] = []
+  let lastActiveAt = 0
   let running = false
   let loops: Promise<void>[] = []
   let startedAt = 0
@@ -47,9 +53,9 @@ export function createRolesWitness(servers: readonly LabServer[]): RolesWitness 
           reign = { server: server.name, term: said.term, from: answeredAt, to: answeredAt }
           reigns.push(reign)
         }
-        const times = answers.get(server.name) ?? []
-        times.push(answeredAt)
-        answers.set(server.name, times)
+        if (answeredAt - lastActiveAt > noticeableMs)
+          gaps.push({ from: lastActiveAt, to: answeredAt })
+        lastActiveAt = answeredAt
       } else reign = undefined
       await sleep(everyMs)
     }
@@ -60,6 +66,7 @@ export function createRolesWitness(servers: readonly LabServer[]): RolesWitness 
     start() {
       running = true
       startedAt = performance.now()
+      lastActiveAt = startedAt
       loops = servers.map(watch)
     },
     async stop() {
@@ -87,17 +94,11 @@ export function createRolesWitness(servers: readonly LabServer[]): RolesWitness 
       }
       return found
     },
+    forget: () => void reigns.splice(0, reigns.length),
     longestWithout(since = startedAt) {
-      const times = [...answers.values()].flat().filter(time => time >= since)
-      times.push(performance.now())
-      times.sort((a, b) => a - b)
-      let longest = 0
-      let before = since
-      for (const time of times) {
-        longest = Math.max(longest, time - before)
-        before = time
-      }
-      return longest
+      const open = { from: lastActiveAt, to: performance.now() }
+      const lengths = [...gaps, open].map(({ from, to }) => to - Math.max(from, since))
+      return Math.max(0, ...lengths)
     },
   }
 }

@@ -9,11 +9,11 @@ import type { LabServer } from '../server.ts'
 export interface WriterWitness {
   start(): Promise<void>
   stop(): Promise<void>
-  /** Changes that were acknowledged, by server. */
-  readonly acknowledged: ReadonlyMap<string, readonly string[]>
+  /** How many changes were acknowledged so far, by server. */
+  readonly acknowledged: ReadonlyMap<string, number>
   /**
    * Sentences about terms out of order, a term of two servers, changes that were acknowledged and are
-   * gone.
+   * gone. Looks at what came since it was asked last.
    * @param options.mayBeLost the database has come back without its last changes
    */
   violations(options?: { mayBeLost?: boolean }): Promise<string[]>
@@ -21,13 +21,19 @@ export interface WriterWitness {
 
 const everyMs = 60
 const deadlineMs = 3000
+/** Lines of the audit that may be committed after newer ones. */
+const overlap = 2000
 
 export function createWriterWitness(
   servers: readonly LabServer[],
   database: () => Database,
   device: string,
 ): WriterWitness {
-  const acknowledged = new Map<string, string[]>(servers.map(({ name }) => [name, []]))
+  const acknowledged = new Map(servers.map(({ name }) => [name, 0]))
+  /** Acknowledged, and not yet looked for. */
+  let unproven: string[] = []
+  /** The newest line of the audit that was looked at. */
+  let lookedAt = 0
   let id: string | undefined
   let running = false
   let loops: Promise<void>[] = []
@@ -38,7 +44,10 @@ export function createWriterWitness(
       const answer = await server
         .ask(`/api/v1/devices/${id}`, { method: 'PATCH', body: { note }, deadlineMs })
         .catch(() => undefined)
-      if (answer?.status === 200) acknowledged.get(server.name)!.push(note)
+      if (answer?.status === 200) {
+        acknowledged.set(server.name, acknowledged.get(server.name)! + 1)
+        unproven.push(note)
+      }
       await sleep(everyMs)
     }
   }
@@ -60,11 +69,17 @@ export function createWriterWitness(
     },
     async violations({ mayBeLost = false } = {}) {
       const found: string[] = []
+      // Those that are acknowledged while the database is asked are looked for the next time.
+      const expected = unproven
+      unproven = []
+      const from = Math.max(0, lookedAt - overlap)
       const late = await database().query<{ term: string; highest: string; at: Date; id: string }>(
         `SELECT * FROM (
            SELECT id, term, at, max(term) OVER (ORDER BY committed, id) AS highest
-           FROM (SELECT id, term, at, pg_xact_commit_timestamp(xmin) AS committed FROM audit) AS a
+           FROM (SELECT id, term, at, pg_xact_commit_timestamp(xmin) AS committed FROM audit
+                 WHERE id > $1) AS a
          ) AS ordered WHERE term < highest ORDER BY id LIMIT 10`,
+        [from],
       )
       for (const { id, term, highest, at } of late) {
         found.push(
@@ -75,17 +90,17 @@ export function createWriterWitness(
         `SELECT term, array_agg(DISTINCT server) AS servers FROM role_changes
          WHERE role = 'active' GROUP BY term HAVING count(DISTINCT server) > 1`,
       )
-      for (const { term, servers: both } of shared)
+      for (const { term, servers: both } of shared) {
         found.push(`term ${term} was of ${both.join(' and ')}`)
-      if (mayBeLost) return found
-      // Those that are acknowledged while the database is asked are looked for the next time.
-      const expected = [...acknowledged.values()].flat()
-      const rows = await database().query<{ note: string; times: string }>(
-        `SELECT detail->>'note' AS note, count(*) AS times FROM audit
-         WHERE subject = $1 AND detail ? 'note' GROUP BY 1`,
-        [device],
+      }
+      const rows = await database().query<{ note: string; times: string; newest: string }>(
+        `SELECT detail->>'note' AS note, count(*) AS times, max(id) AS newest FROM audit
+         WHERE subject = $1 AND detail ? 'note' AND id > $2 GROUP BY 1`,
+        [device, from],
       )
       const committed = new Map(rows.map(({ note, times }) => [note, Number(times)]))
+      lookedAt = Math.max(lookedAt, ...rows.map(({ newest }) => Number(newest)))
+      if (mayBeLost) return found
       for (const note of expected) {
         const times = committed.get(note) ?? 0
         if (times !== 1) found.push(`change "${note}" was acknowledged and is there ${times} times`)
