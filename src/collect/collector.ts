@@ -1,10 +1,11 @@
 /**
  * The collector: everything between a socket and a segment that every server has. Datagrams are
  * decoded into column batches; each second, or when full, a batch is sealed into the spool, and
- * from there delivered to each server.
+ * from there delivered to each server. One inside a server of a pair does so while that server is
+ * active, and keeps what it hears while it stands by.
  */
-import type { RemoteInfo } from 'node:dgram'
-import { join } from 'node:path'
+import { mkdirSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Clock } from '../lib/clock.ts'
 import type { Component } from '../lib/component.ts'
@@ -12,29 +13,26 @@ import type { Log } from '../lib/log.ts'
 import type { Metrics } from '../lib/metrics.ts'
 import { createTally } from '../lib/tally.ts'
 import type { Identity } from '../lib/tls.ts'
-import { formatAddress } from '../telemetry/address.ts'
-import { type Batch, createBatch } from '../telemetry/batch.ts'
-import { encodeNative } from '../telemetry/native.ts'
-import { type Kind, kinds } from '../telemetry/table.ts'
-import { tables } from '../telemetry/tables.ts'
-import { createFlowDecoder, type FlowProblem } from '../wire/flow-decoder.ts'
-import { createTrapDecoder, type TrapProblem } from '../wire/snmp.ts'
-import { createSyslogDecoder, type SyslogProblem } from '../wire/syslog.ts'
 import { createSyslogFramer } from '../wire/syslog-stream.ts'
 import { createBlockMemory } from './block-memory.ts'
-import { createDelivery } from './deliver.ts'
+import { hashDatagram } from './datagram-hash.ts'
+import { createDelivery, type Delivery } from './deliver.ts'
+import { createFollower, type NamedServer } from './follow.ts'
+import { createIntake } from './intake.ts'
 import type { CollectorState } from './link.ts'
 import {
-  createSenderCache,
   createTcpListener,
   createUdpListener,
   type Listener,
   type ListenerName,
   type UdpListener,
+  type UdpListenerName,
 } from './listen.ts'
 import { observeCollector } from './observe.ts'
+import { type Claim, createReception, type Role } from './reception.ts'
 import { createSealer } from './seal.ts'
-import type { CollectorSettings } from './settings.ts'
+import type { CollectorSettings, PairConfig } from './settings.ts'
+import { createSettlement } from './settlement.ts'
 import { createSpool } from './spool.ts'
 import { createTemplatesFile } from './templates-file.ts'
 
@@ -44,75 +42,81 @@ export interface Collector extends Component {
   state(): CollectorState
   /** The real ports; a listener that is off has none. Known after `start`. */
   readonly ports: Partial<Record<ListenerName, number>>
+  /** Identity of its spool; known after `start`. */
+  readonly id: string
+}
+
+/** A collector inside a server of a pair: a standby until it is told otherwise. */
+export interface PairCollector extends Collector {
+  /** To be said each second: one that hears nothing for a while takes in nothing until it does. */
+  setRole(role: Role, storing: Iterable<string>): void
+  /** Who must have each segment from now on; the own server is always among them. */
+  setServers(servers: readonly NamedServer[]): void
+  /** @see Reception.claim */
+  claim(claim: Claim): Promise<number[]>
+  /** @see Reception.ended */
+  ended(segment: string, stored: boolean): void
+  /** The server is gone: what is decoded goes to the spool, and nothing else is waited for. */
+  abandon(withinMs: number): Promise<void>
+}
+
+export interface CollectorDeps {
+  identity: Identity
+  log: Log
+  metrics: Metrics
+  clock: Clock
+  /** Of the program. */
+  version: string
 }
 
 const sealMs = 1000
-/** An INFORM waits for its segment: senders repeat after a second, so it must not wait for one. */
-const informSealMs = 200
 const reportMs = 2000
-const capacities: Record<Kind, { rows: number; bytes: number }> = {
-  flow: { rows: 65_536, bytes: 64 * 1024 * 1024 },
-  syslog: { rows: 65_536, bytes: 16 * 1024 * 1024 },
-  trap: { rows: 16_384, bytes: 16 * 1024 * 1024 },
-}
 const idleConnectionMs = 3_600_000
 /** What a stop may take: for the disk, then for the servers. */
 const stopMs = { seal: 10_000, deliver: 3000 }
-/** Exporters in the state that is reported; those heard last. */
-const maxExporters = 1000
+/** In which connections may end by themselves when the server stands by. */
+const retireMs = 300
+/** An INFORM is answered when another host has its row too; or after so long, if one could have. */
+const elsewhereMs = 800
 
-type ListenProblem = 'decoder-failed' | 'connection-refused' | 'connection-displaced'
+type ListenProblem =
+  | 'decoder-failed'
+  | 'connection-refused'
+  | 'connection-displaced'
+  | 'not-listening'
 
-interface Lane {
-  batch: Batch
-  firstMs: number
-  lastMs: number
-  /** Sealed or being sealed. */
-  rows: number
-}
-
-interface Reply {
-  bytes: Uint8Array
-  address: string
-  port: number
+interface Destination extends NamedServer {
+  delivery: Delivery
+  reports: NodeJS.Timeout | undefined
 }
 
 export function createCollector(
-  deps: {
-    identity: Identity
-    log: Log
-    metrics: Metrics
-    clock: Clock
-    /** Of the program. */
-    version: string
-  },
-  config: CollectorSettings,
-): Collector {
+  deps: CollectorDeps,
+  config: CollectorSettings & { pair?: undefined },
+): Collector
+export function createCollector(
+  deps: CollectorDeps,
+  config: CollectorSettings & { pair: PairConfig },
+): PairCollector
+export function createCollector(
+  deps: CollectorDeps,
+  config: CollectorSettings & { pair?: PairConfig | undefined },
+): PairCollector {
   const { log, metrics, clock } = deps
-  const { listen } = config
-  const tallies = {
-    listen: createTally<ListenProblem>(deps, {
-      name: 'listen_problems',
-      help: 'What the listeners could not take, by reason.',
-    }),
-    flow: createTally<FlowProblem>(deps, {
-      name: 'flow_problems',
-      help: 'What was wrong with flow datagrams, by reason.',
-    }),
-    syslog: createTally<SyslogProblem>(deps, {
-      name: 'syslog_problems',
-      help: 'What was wrong with syslog messages, by reason.',
-    }),
-    trap: createTally<TrapProblem>(deps, {
-      name: 'trap_problems',
-      help: 'What was wrong with SNMP notifications, by reason.',
-    }),
-  }
-
+  const { listen, pair } = config
+  const tally = createTally<ListenProblem>(deps, {
+    name: 'listen_problems',
+    help: 'What the listeners could not take, by reason.',
+  })
+  const follower = createFollower(deps, {
+    file: join(config.spool, 'servers.json'),
+    servers: config.servers,
+    follow: config.followPair && pair === undefined,
+  })
   const spool = createSpool(deps, {
     dir: config.spool,
     quotaBytes: config.quotaBytes,
-    servers: config.servers.map(({ name }) => name),
+    servers: follower.servers().map(({ name }) => name),
   })
   const memory = createBlockMemory({ keep: 4 })
   const sealer = createSealer(
@@ -124,67 +128,66 @@ export function createCollector(
     },
     { maxWaitingBytes: config.memoryBytes },
   )
-  const deliveries = config.servers.map(server => createDelivery({ ...deps, spool }, { server }))
+  const settlement =
+    pair &&
+    createSettlement(
+      {
+        spool,
+        clock,
+        role: () => ({
+          active: reception!.role().active && reception!.fresh(),
+          term: reception!.role().term,
+        }),
+        others: () => others,
+      },
+      pair,
+    )
+  let destinations: Destination[] = follower.servers().map(destination)
+  /** Servers that this collector is not inside of, by name. */
+  let others = otherNames()
 
-  const batches = {
-    flow: createBatch(tables.flow, capacities.flow.rows, full('flow'), capacities.flow.bytes),
-    syslog: createBatch(
-      tables.syslog,
-      capacities.syslog.rows,
-      full('syslog'),
-      capacities.syslog.bytes,
-    ),
-    trap: createBatch(tables.trap, capacities.trap.rows, full('trap'), capacities.trap.bytes),
-  }
-  const lane = (batch: object): Lane => ({ batch: batch as Batch, firstMs: 0, lastMs: 0, rows: 0 })
-  const lanes: Record<Kind, Lane> = {
-    flow: lane(batches.flow),
-    syslog: lane(batches.syslog),
-    trap: lane(batches.trap),
-  }
-  const flows = createFlowDecoder({
-    batch: batches.flow,
-    onProblem: (problem, exporter) =>
-      tallies.flow.count(problem, () => ({ exporter: formatAddress(exporter) })),
-  })
-  const syslog = createSyslogDecoder({
-    batch: batches.syslog,
-    onProblem: problem => tallies.syslog.count(problem),
-  })
-  const traps = createTrapDecoder({
-    batch: batches.trap,
-    onProblem: problem => tallies.trap.count(problem),
+  const intake = createIntake({
+    ...deps,
+    allocate: length => memory.take(length),
+    rank: () => (others.length > 0 ? reception?.rank() : undefined),
+    onBlock(block, onSealed) {
+      const onDisk = block.manifest && reception?.closed(block.kind, block.manifest)
+      sealer.seal(block, sequence => {
+        onDisk?.()
+        if (block.kind === 'trap') void elsewhere(sequence).then(onSealed)
+      })
+      if (sealer.congested) syslogTcp?.pause()
+    },
+    reply: (bytes, address, port) => trapListener?.reply(bytes, address, port),
+    onFailure: (listener, error) => tally.count('decoder-failed', () => ({ listener, error })),
   })
   const templates = createTemplatesFile(
-    { templates: flows.templates, log, clock },
-    join(config.spool, 'templates.json'),
+    { templates: intake.templates, log, clock },
+    pair?.templates ?? join(config.spool, 'templates.json'),
   )
-  const sender = createSenderCache()
-  /** Of INFORMs whose rows are in the open batch. */
-  let replies: Reply[] = []
-  let informTimer: NodeJS.Timeout | undefined
+  const reception =
+    pair &&
+    createReception(
+      { clock, log, intake, templates: templates.read },
+      { dir: config.spool, ring: pair.ring },
+    )
   let timers: NodeJS.Timeout[] = []
   let accepting = false
   let startedAt = new Date(0)
+  /** Opening and closing of the syslog port, one after the other. */
+  let turning: Promise<void> = Promise.resolve()
 
   const listeners: Listener[] = []
-  for (const name of ['netflow', 'ipfix', 'sflow'] as const) {
-    addUdp(name, 'flow', (bytes, from, now) =>
-      flows.decode(bytes, sender(from.address), from.port, now),
-    )
-  }
-  addUdp('syslog_udp', 'syslog', (bytes, from, now) =>
-    syslog.decode(bytes, sender(from.address), 'udp', now),
-  )
-  const trapListener = addUdp('traps', 'trap', takeTrap)
+  for (const name of ['netflow', 'ipfix', 'sflow', 'syslog_udp'] as const) addUdp(name)
+  const trapListener = addUdp('traps')
   const syslogTcp =
     listen.syslog_tcp === false
       ? undefined
       : createTcpListener(
           {
             log,
-            onRefused: () => tallies.listen.count('connection-refused'),
-            onDisplaced: () => tallies.listen.count('connection-displaced'),
+            onRefused: () => tally.count('connection-refused'),
+            onDisplaced: () => tally.count('connection-displaced'),
           },
           {
             name: 'syslog_tcp',
@@ -197,53 +200,49 @@ export function createCollector(
         )
   if (syslogTcp !== undefined) listeners.push(syslogTcp)
 
-  function addUdp(
-    name: Exclude<ListenerName, 'syslog_tcp'>,
-    kind: Kind,
-    decode: (bytes: Buffer, from: RemoteInfo, now: number) => void,
-  ): UdpListener | undefined {
+  function addUdp(name: UdpListenerName): UdpListener | undefined {
     const { address, bufferBytes, [name]: port } = listen
     if (port === false) return undefined
+    const number = listeners.length
+    const senders = createSourceNames(name)
     const listener = createUdpListener(
       { log },
       { name, address, port, bufferBytes },
-      (bytes, from) => take(name, kind, now => decode(bytes, from, now)),
+      (bytes, from) => {
+        if (!accepting) return
+        const arrival = {
+          listener: name,
+          bytes,
+          address: from.address,
+          port: from.port,
+          received: clock.wall(),
+          hash: 0,
+          source: name as string,
+        }
+        if (reception === undefined) {
+          if (!intake.repeated(arrival)) intake.take(arrival)
+          return
+        }
+        if (others.length > 0) {
+          arrival.hash = hashDatagram(number, bytes)
+          arrival.source = senders(from.address)
+        }
+        reception.hear(arrival)
+      },
     )
     listeners.push(listener)
     return listener
   }
 
-  /** One datagram or piece of a stream; whatever is in it ends here. */
-  function take(name: ListenerName, kind: Kind, decode: (now: number) => void) {
-    if (!accepting) return
-    const now = clock.wall()
-    const lane = lanes[kind]
-    if (lane.firstMs === 0) lane.firstMs = now
-    lane.lastMs = now
-    try {
-      decode(now)
-    } catch (error) {
-      tallies.listen.count('decoder-failed', () => ({ listener: name, error }))
-    }
-  }
-
-  function takeTrap(bytes: Buffer, from: RemoteInfo, now: number) {
-    const reply = traps.decode(bytes, sender(from.address), now)
-    if (reply === undefined) return
-    replies.push({ bytes: reply.bytes, address: from.address, port: from.port })
-    informTimer ??= setTimeout(() => seal('trap'), informSealMs)
-  }
-
   function readStream(remote: string) {
-    const address = sender(remote)
     let messages = 0
     const framer = createSyslogFramer(
       {
         onMessage(bytes) {
           messages++
-          take('syslog_tcp', 'syslog', now => syslog.decode(bytes, address, 'tcp', now))
+          if (accepting) intake.takeMessage(bytes, remote, clock.wall())
         },
-        onProblem: problem => tallies.syslog.count(problem),
+        onProblem: intake.syslogProblem,
       },
       { maxBytes: listen.maxMessageBytes },
     )
@@ -257,131 +256,188 @@ export function createCollector(
     }
   }
 
-  function full(kind: Kind) {
-    return () => {
-      seal(kind)
-      // The datagram that did not fit goes on in the next batch.
-      lanes[kind].firstMs = lanes[kind].lastMs
+  function otherNames(): string[] {
+    return destinations.map(({ name }) => name).filter(name => name !== pair?.own)
+  }
+
+  function destination({ name, url }: NamedServer): Destination {
+    const lane = pair && (name === pair.own ? ('own' as const) : ('other' as const))
+    return {
+      name,
+      url,
+      delivery: createDelivery(
+        { ...deps, spool, ...(settlement ? { settlement } : {}) },
+        { server: { name, url }, ...(lane ? { pair: lane } : {}) },
+      ),
+      reports: undefined,
     }
   }
 
-  function seal(kind: Kind) {
-    const lane = lanes[kind]
-    const { batch, firstMs, lastMs } = lane
-    const { rows } = batch
-    let answers: Reply[] = []
-    if (kind === 'trap') {
-      answers = replies
-      replies = []
-      clearTimeout(informTimer)
-      informTimer = undefined
-    }
-    lane.firstMs = 0
-    if (rows === 0) return
-    const native = encodeNative(batch, length => memory.take(length))
-    batch.clear()
-    lane.rows += rows
-    sealer.seal({ kind, native, rows, firstMs, lastMs }, () => {
-      for (const { bytes, address, port } of answers) trapListener?.reply(bytes, address, port)
-    })
-    if (sealer.congested) syslogTcp?.pause()
+  async function open(to: Destination) {
+    await to.delivery.start()
+    let reporting = false
+    to.reports = setInterval(async () => {
+      if (reporting || !accepting) return
+      reporting = true
+      const answer = await to.delivery.report(collector.state())
+      reporting = false
+      if (answer !== undefined && follower.heard(to.name, answer)) setServers(follower.servers())
+    }, reportMs)
   }
+
+  async function close(to: Destination) {
+    clearInterval(to.reports)
+    await to.delivery.stop()
+  }
+
+  function setServers(servers: readonly NamedServer[]) {
+    if (servers.length === 0) throw new Error('segments need a server to go to')
+    const stays = (one: NamedServer) =>
+      destinations.find(({ name, url }) => name === one.name && url === one.url)
+    const next = servers.map(server => stays(server) ?? destination(server))
+    const leaving = destinations.filter(one => !next.includes(one))
+    const coming = next.filter(one => !destinations.includes(one))
+    if (leaving.length + coming.length === 0) return
+    // Of a batch, all datagrams are named in its manifest or none.
+    intake.sealAll()
+    destinations = next
+    others = otherNames()
+    spool.setServers(next.map(({ name }) => name))
+    log.info({ servers: next.map(({ name }) => name) }, 'segments go to these servers from now on')
+    for (const one of leaving) void close(one)
+    if (accepting) for (const one of coming) void open(one)
+  }
+
+  /** Until another host has the segment too, if there is one that answers. */
+  async function elsewhere(sequence: number): Promise<void> {
+    const segment = { kind: 'trap', sequence, rows: 0, bytes: 0, lastMs: 0, rank: 0 } as const
+    const reachable = () =>
+      destinations.some(({ name, delivery }) => others.includes(name) && delivery.state().reachable)
+    if (pair === undefined) return
+    const there = () => others.some(name => spool.has(name, segment))
+    if (there() || !reachable()) return
+    const done = Promise.withResolvers<void>()
+    const end = spool.onAcknowledged(() => there() && done.resolve())
+    await Promise.race([done.promise, sleep(elsewhereMs, undefined, { ref: false })])
+    end()
+  }
+
+  /** The syslog port over TCP is open on the active only, so that senders look for the active. */
+  function turnTcp() {
+    if (syslogTcp === undefined || reception === undefined) return
+    turning = turning.then(async () => {
+      const wanted = accepting && reception.role().active
+      if (wanted === tcpOpen) return
+      try {
+        if (wanted) await syslogTcp.start()
+        else await syslogTcp.retire(retireMs)
+        tcpOpen = wanted
+      } catch (error) {
+        tally.count('not-listening', () => ({ error: (error as Error).message }))
+      }
+    })
+  }
+  let tcpOpen = false
 
   function tick() {
-    for (const kind of kinds) seal(kind)
-    void templates.save()
+    intake.sealAll()
+    reception?.tick()
+    settlement?.tick()
+    turnTcp()
+    if (reception === undefined || reception.role().active) void templates.save()
   }
 
   async function closeAll() {
-    for (const component of [...listeners, ...deliveries, spool]) await component.stop()
+    await turning
+    for (const listener of listeners) await listener.stop()
+    await Promise.all(destinations.map(close))
+    await spool.stop()
   }
 
-  const collector: Collector = {
+  const collector: PairCollector = {
     get ports() {
       return Object.fromEntries(listeners.map(({ name, port }) => [name, port]))
+    },
+    get id() {
+      return spool.collector
     },
 
     async start() {
       try {
         await spool.start()
-        templates.load()
-        for (const delivery of deliveries) await delivery.start()
+        if (pair === undefined) templates.load()
+        else mkdirSync(dirname(pair.templates), { recursive: true, mode: 0o750 })
+        reception?.start()
         for (const listener of listeners) await listener.start()
+        // Opened once, so that a port that is taken is known before a takeover.
+        if (pair !== undefined) await syslogTcp?.stop()
+        for (const one of destinations) await open(one)
       } catch (error) {
         await closeAll()
         throw error
       }
       startedAt = new Date(clock.wall())
       accepting = true
-      const reports = deliveries.map(delivery => {
-        let reporting = false
-        return setInterval(() => {
-          if (reporting) return
-          reporting = true
-          void delivery.report(collector.state()).finally(() => {
-            reporting = false
-          })
-        }, reportMs)
-      })
-      timers = [setInterval(tick, sealMs), ...reports]
+      timers = [setInterval(tick, sealMs)]
     },
 
     async stop() {
       if (timers.length === 0) return
       for (const timer of timers.splice(0)) clearInterval(timer)
+      await turning
       for (const listener of listeners) if (listener !== trapListener) await listener.stop()
       accepting = false
-      for (const kind of kinds) seal(kind)
+      intake.sealAll()
       // The traps' socket stays until its last answers are out.
       await sealer.drain(stopMs.seal)
-      await templates.save(true)
+      if (reception === undefined || reception.role().active) await templates.save(true)
       const deadline = clock.monotonic() + stopMs.deliver
-      while (clock.monotonic() < deadline && deliveries.some(busy)) await sleep(20)
+      while (clock.monotonic() < deadline && destinations.some(busy)) await sleep(20)
       await closeAll()
     },
 
+    setRole(role, storing) {
+      reception?.setRole(role, storing)
+      turnTcp()
+    },
+    setServers,
+    claim(claim) {
+      if (reception === undefined) throw new Error('this collector is not one of a pair')
+      return reception.claim(claim)
+    },
+    ended: (segment, stored) => reception?.ended(segment, stored),
+    async abandon(withinMs) {
+      accepting = false
+      for (const timer of timers.splice(0)) clearInterval(timer)
+      intake.sealAll()
+      await sealer.drain(withinMs)
+    },
+
     state() {
-      const spoolState = spool.state()
+      const pairState = reception?.state()
       return {
         id: spool.collector,
         name: config.name,
         version: deps.version,
         startedAt: startedAt.toISOString(),
         listeners: listeners.map(listener => listener.state()),
-        kinds: spoolState.map(state => ({
-          ...state,
-          rows: lanes[state.kind].rows + lanes[state.kind].batch.rows,
-        })),
-        deliveries: deliveries.map(delivery => delivery.state()),
-        exporters: exporters(),
+        kinds: spool.state().map(state => ({ ...state, rows: intake.rows(state.kind) })),
+        deliveries: destinations.map(({ delivery }) => delivery.state()),
+        exporters: intake.exporters(),
         problems: problems(),
+        ...(pairState === undefined ? {} : { pair: pairState }),
       }
     },
   }
 
-  function exporters(): CollectorState['exporters'] {
-    let all = [...flows.exporters()]
-    if (all.length > maxExporters) {
-      all = all.sort((a, b) => b.lastReceived - a.lastReceived).slice(0, maxExporters)
-    }
-    return all.map(health => ({
-      exporter: formatAddress(health.exporter),
-      version: health.version,
-      domain: health.domain,
-      datagrams: health.datagrams,
-      records: health.records,
-      lost: health.lost,
-      lastReceived: new Date(health.lastReceived).toISOString(),
-      skewMs: Number.isNaN(health.skewMs) ? null : health.skewMs,
-      sampling: { rate: health.sampling.rate, rule: health.sampling.rule },
-      held: health.unknownTemplateSetsHeld,
-      problems: Object.fromEntries(health.problems),
-    }))
-  }
-
   function problems(): Record<string, number> {
     const all: Record<string, number> = {}
-    const parts = { ...mapOf(tallies), spool: spool.problems, seal: sealer.problems }
+    const parts: Record<string, ReadonlyMap<string, number>> = {
+      listen: tally.totals,
+      ...intake.problems(),
+      spool: spool.problems,
+      seal: sealer.problems,
+    }
     for (const [part, totals] of Object.entries(parts)) {
       for (const [reason, count] of totals) all[`${part}.${reason}`] = count
     }
@@ -392,13 +448,23 @@ export function createCollector(
   return collector
 }
 
-function busy(delivery: { state(): { reachable: boolean; waiting: number } }): boolean {
+function busy({ delivery }: Destination): boolean {
   const { reachable, waiting } = delivery.state()
   return reachable && waiting > 0
 }
 
-function mapOf(
-  tallies: Record<string, { totals: ReadonlyMap<string, number> }>,
-): Record<string, ReadonlyMap<string, number>> {
-  return Object.fromEntries(Object.entries(tallies).map(([part, { totals }]) => [part, totals]))
+const maxNames = 65_536
+
+/** The listener and the sender's address as one text, made once for each sender. */
+function createSourceNames(listener: string): (address: string) => string {
+  const known = new Map<string, string>()
+  return address => {
+    let name = known.get(address)
+    if (name === undefined) {
+      if (known.size >= maxNames) known.clear()
+      name = `${listener} ${address}`
+      known.set(address, name)
+    }
+    return name
+  }
 }

@@ -2,6 +2,9 @@
  * Delivery to one server: everything that the spool holds for it, in order per kind, several at a
  * time. After each (re)connection the server is asked what it has, so that nothing is sent again;
  * what it will never take is put aside; everything else is repeated until it is acknowledged.
+ *
+ * Between the collectors of a pair a segment is claimed before it is sent: the other server says
+ * which of its datagrams it has taken itself, and their rows are left out.
  */
 import { Agent, request as httpsRequest } from 'node:https'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -12,7 +15,19 @@ import type { Log } from '../lib/log.ts'
 import type { Metrics } from '../lib/metrics.ts'
 import type { Identity } from '../lib/tls.ts'
 import { type Kind, kinds } from '../telemetry/table.ts'
-import { certificateRole, linkHeaders, linkPaths, receivedSegments } from './link.ts'
+import { leaveOut } from './leave-out.ts'
+import {
+  type CollectorAnswer,
+  certificateRole,
+  claimAnswer,
+  collectorAnswer,
+  linkHeaders,
+  linkPaths,
+  receivedSegments,
+} from './link.ts'
+import { emptyManifest, encodeManifest } from './manifest.ts'
+import type { WholeSegment } from './segment.ts'
+import type { Settlement } from './settlement.ts'
 import type { Spool, Waiting } from './spool.ts'
 
 export interface DeliveryConfig {
@@ -22,6 +37,11 @@ export interface DeliveryConfig {
   pipeline?: number
   /** How long a segment may take until it is acknowledged. */
   segmentTimeoutMs?: number
+  /**
+   * In a pair: the other server's collector is asked before each segment; the own server gets one
+   * only when it is settled with the other.
+   */
+  pair?: 'other' | 'own'
 }
 
 export interface DeliveryState {
@@ -34,14 +54,25 @@ export interface DeliveryState {
 
 export interface Delivery extends Component {
   state(): DeliveryState
-  /** Tells the server how the collector is; resolves when it was told or cannot be. */
-  report(collector: object): Promise<void>
+  /** Tells the server how the collector is; what it answers, undefined when it cannot be told. */
+  report(collector: object): Promise<CollectorAnswer | undefined>
+}
+
+/** What waits for a server, of one kind. */
+interface Lane {
+  kind: Kind
+  sent: number
+  /** Passed over because they are not ready. */
+  held: Waiting[]
 }
 
 const backoff = { firstMs: 50, mostMs: 5000 }
 const questionTimeoutMs = 10_000
 const reportTimeoutMs = 5000
+const claimTimeoutMs = 3000
 const maxAnswerBytes = 4 * 1024 * 1024
+/** A segment that the other server does not take for so long is stored by the own one alone. */
+const keepAfterMs = 2000
 
 export function createDelivery(
   deps: {
@@ -50,11 +81,13 @@ export function createDelivery(
     log: Log
     metrics: Metrics
     clock: Clock
+    /** In a pair. */
+    settlement?: Settlement
   },
   config: DeliveryConfig,
 ): Delivery {
   const { server, pipeline = 4, segmentTimeoutMs = 30_000 } = config
-  const { spool } = deps
+  const { spool, settlement } = deps
   const segments = deliveredCounter(deps.metrics)
   let agent: Agent | undefined
   let stopping = new AbortController()
@@ -78,11 +111,15 @@ export function createDelivery(
         reachable = true
         lastError = null
         failures = 0
+        if (settlement !== undefined && config.pair === 'other') {
+          await clearReceived(settlement.own, signal)
+        }
         await deliverAll(signal)
       } catch (error) {
         session.abort()
         if (stop.aborted) return
         note((error as Error).message)
+        failed((error as NodeJS.ErrnoException).code === 'ECONNREFUSED')
         await pause(failures++, stop)
       }
     }
@@ -96,12 +133,16 @@ export function createDelivery(
     lastError = message
   }
 
+  function failed(refused: boolean) {
+    if (config.pair === 'other') settlement?.failed(server.name, refused)
+  }
+
   /** Ends with the first error of the connection, when nothing of it is under way any more. */
   async function deliverAll(signal: AbortSignal) {
     const first = new AbortController()
     const both = AbortSignal.any([signal, first.signal])
     const lanes = kinds.flatMap(kind => {
-      const lane = { kind, sent: -1 }
+      const lane: Lane = { kind, sent: -1, held: [] }
       return Array.from({ length: pipeline }, () =>
         carry(lane, both).catch(error => {
           first.abort(error)
@@ -114,32 +155,75 @@ export function createDelivery(
     throw first.signal.reason ?? results
   }
 
-  async function carry(lane: { kind: Kind; sent: number }, signal: AbortSignal) {
+  async function carry(lane: Lane, signal: AbortSignal) {
     while (!signal.aborted) {
-      const segment = spool.next(server.name, lane.kind, lane.sent)
-      if (segment === undefined) {
-        await sealed(lane.kind, signal)
-        continue
-      }
-      lane.sent = segment.sequence
-      await deliver(segment, signal)
+      const segment = nextOf(lane)
+      if (segment === undefined) await more(lane, signal)
+      else await deliver(segment, signal)
     }
   }
 
-  function sealed(kind: Kind, signal: AbortSignal): Promise<void> {
+  function nextOf(lane: Lane): Waiting | undefined {
+    const ready = (segment: Waiting) =>
+      config.pair !== 'own' || settlement === undefined || settlement.ready(segment)
+    lane.held = lane.held.filter(segment => !spool.has(server.name, segment))
+    const settled = lane.held.findIndex(ready)
+    if (settled >= 0) return lane.held.splice(settled, 1)[0]
+    for (;;) {
+      const segment = spool.next(server.name, lane.kind, lane.sent)
+      if (segment === undefined) return undefined
+      lane.sent = segment.sequence
+      if (ready(segment)) return segment
+      lane.held.push(segment)
+    }
+  }
+
+  /** Until something was sealed, or something held may be ready. */
+  function more(lane: Lane, signal: AbortSignal): Promise<void> {
     return new Promise(resolve => {
       const done = () => {
-        end()
+        for (const end of ends) end()
         signal.removeEventListener('abort', done)
         resolve()
       }
-      const end = spool.onSealed(sealedKind => sealedKind === kind && done())
+      const ends = [spool.onSealed(kind => kind === lane.kind && done())]
+      if (config.pair === 'own' && settlement !== undefined) {
+        ends.push(spool.onAcknowledged(kind => kind === lane.kind && done()))
+        ends.push(settlement.onReady(done))
+      }
       signal.addEventListener('abort', done)
     })
   }
 
   /** Until the server has it or has refused it. @throws when the connection is the trouble */
   async function deliver(segment: Waiting, signal: AbortSignal) {
+    const slow = new AbortController()
+    const timer =
+      config.pair === 'other' ? setTimeout(() => void keep(segment, slow), keepAfterMs) : undefined
+    try {
+      await deliverUntil(segment, signal)
+    } finally {
+      clearTimeout(timer)
+      slow.abort()
+    }
+  }
+
+  /** The other server takes datagrams' names, but not the segment: then it stays with the own one. */
+  async function keep(segment: Waiting, until: AbortController) {
+    try {
+      const whole = await spool.read(segment)
+      if (whole === undefined || until.signal.aborted) return
+      const answer = await claim(whole, AbortSignal.any([until.signal, stopping.signal]), true)
+      if (answer.status === 404) return settlement?.settle(segment)
+      if (answer.status !== 200) return
+      const { taken } = claimAnswer.parse(JSON.parse(answer.text))
+      if (taken.length === 0) settlement?.settle(segment)
+    } catch (error) {
+      deps.log.debug({ server: server.name, error }, 'a segment could not be kept')
+    }
+  }
+
+  async function deliverUntil(segment: Waiting, signal: AbortSignal) {
     const { kind, sequence } = segment
     for (let failures = 0; !signal.aborted; failures++) {
       const answer = await put(segment, signal)
@@ -147,6 +231,7 @@ export function createDelivery(
       switch (answer.status) {
         case 200:
           spool.acknowledged(server.name, kind, sequence)
+          if (config.pair === 'other') settlement?.settle(segment)
           segments.inc({ server: server.name, kind, result: 'delivered' })
           delivered++
           if (failures > 0) lastError = null
@@ -165,6 +250,10 @@ export function createDelivery(
   }
 
   async function put(segment: Waiting, signal: AbortSignal) {
+    if (config.pair === 'other') {
+      const answer = await clear(segment, signal)
+      if (answer !== 'cleared') return answer
+    }
     const whole = await spool.read(segment)
     if (whole === undefined) return undefined
     const { header, body } = whole
@@ -178,6 +267,60 @@ export function createDelivery(
         [linkHeaders.rows]: header.rows,
         [linkHeaders.nativeBytes]: header.nativeBytes,
         [linkHeaders.sha256]: header.sha256,
+      },
+    })
+  }
+
+  /**
+   * Claims a segment, and leaves out what the other has taken.
+   *
+   * @returns what the server answers instead; undefined: nothing of the segment remains
+   */
+  async function clear(segment: Waiting, signal: AbortSignal) {
+    const whole = await spool.read(segment)
+    if (whole === undefined) return undefined
+    const answer = await claim(whole, signal)
+    // A server without a collector of its own has taken nothing.
+    if (answer.status !== 200 && answer.status !== 404) {
+      failed(false)
+      return answer
+    }
+    settlement?.reached(server.name)
+    const { taken } =
+      answer.status === 200 ? claimAnswer.parse(JSON.parse(answer.text)) : { taken: [] }
+    if (taken.length === 0) return 'cleared'
+    const rest = await leaveOut(whole, taken)
+    await spool.replace(segment, rest)
+    return rest === undefined ? undefined : 'cleared'
+  }
+
+  /**
+   * What the server has, but not from this connection: it may have been brought there by others,
+   * without what they had of their own.
+   */
+  async function clearReceived(own: string, signal: AbortSignal) {
+    for (const kind of kinds) {
+      for (let after = -1; ; ) {
+        const segment = spool.next(own, kind, after)
+        if (segment === undefined) break
+        after = segment.sequence
+        if (!spool.has(server.name, segment) || settlement!.isSettled(segment)) continue
+        const answer = await clear(segment, signal)
+        if (answer === 'cleared') settlement!.settle(segment)
+        else if (answer !== undefined) throw new Error(`${answer.status}: ${answer.text}`)
+      }
+    }
+  }
+
+  function claim({ header, manifest }: WholeSegment, signal: AbortSignal, kept = false) {
+    return call('POST', linkPaths.claim(header.collector, header.kind, header.sequence), {
+      signal,
+      timeoutMs: claimTimeoutMs,
+      body: encodeManifest(manifest ?? emptyManifest),
+      headers: {
+        'content-type': 'application/octet-stream',
+        [linkHeaders.age]: Math.max(0, Math.round(deps.clock.wall() - header.lastMs)),
+        [linkHeaders.keep]: kept ? 1 : 0,
       },
     })
   }
@@ -238,7 +381,8 @@ export function createDelivery(
         ca: deps.identity.ca,
         minVersion: 'TLSv1.3',
         keepAlive: true,
-        maxSockets: kinds.length * pipeline + 1,
+        // One for the state, and one for what is kept.
+        maxSockets: kinds.length * pipeline + 2,
         // Any server of the deployment will do, at whatever name or shared address it is reached:
         // what counts is that the authority calls it a server.
         checkServerIdentity: (_, certificate) =>
@@ -257,14 +401,20 @@ export function createDelivery(
     },
 
     async report(collector) {
-      if (agent === undefined) return
+      if (agent === undefined) return undefined
       const body = Buffer.from(JSON.stringify(collector))
-      await call('POST', linkPaths.collectors, {
-        signal: stopping.signal,
-        timeoutMs: reportTimeoutMs,
-        body,
-        headers: { 'content-type': 'application/json' },
-      }).catch(error => deps.log.debug({ server: server.name, error }, 'state not reported'))
+      try {
+        const { status, text } = await call('POST', linkPaths.collectors, {
+          signal: stopping.signal,
+          timeoutMs: reportTimeoutMs,
+          body,
+          headers: { 'content-type': 'application/json' },
+        })
+        return status === 200 ? collectorAnswer.parse(JSON.parse(text)) : undefined
+      } catch (error) {
+        deps.log.debug({ server: server.name, error }, 'state not reported')
+        return undefined
+      }
     },
 
     state: () => ({

@@ -12,8 +12,11 @@ export const linkPaths = {
     `/link/v1/segments/${collector}/${kind}/${sequence}`,
   /** GET: what the server has of a collector. */
   segments: (collector: string) => `/link/v1/segments/${collector}`,
-  /** POST: what a collector says of itself. */
+  /** POST: what a collector says of itself; answered with `collectorAnswer`. */
   collectors: '/link/v1/collectors',
+  /** POST: a segment's manifest, before the segment; answered with `claimAnswer`. */
+  claim: (collector: string, kind: string, sequence: number) =>
+    `/link/v1/claims/${collector}/${kind}/${sequence}`,
   /** GET: what a server says to its peer. */
   state: '/link/v1/state',
 } as const
@@ -23,7 +26,25 @@ export const linkHeaders = {
   rows: 'keepwatch-rows',
   nativeBytes: 'keepwatch-native-bytes',
   sha256: 'keepwatch-sha256',
+  /** Of a claim: milliseconds since the segment's last datagram was received. */
+  age: 'keepwatch-age',
+  /** Of a claim: `1` if the sender stores the segment by itself. */
+  keep: 'keepwatch-keep',
 } as const
+
+/** Who the servers of the pair are, for collectors that were told of one; older servers say nothing. */
+export const collectorAnswer = z.object({
+  /** Name of the server that answers. */
+  server: z.string().max(64).optional(),
+  servers: z
+    .array(z.object({ name: z.string().max(64), url: z.url({ protocol: /^https$/ }) }))
+    .max(16)
+    .optional(),
+})
+export type CollectorAnswer = z.output<typeof collectorAnswer>
+
+/** Places in the manifest of datagrams that the other server has taken: their rows are left out. */
+export const claimAnswer = z.object({ taken: z.array(z.number().int().min(0)) })
 
 const sequence = z.number().int().min(0)
 const ranges = z.array(z.tuple([sequence, sequence]))

@@ -11,6 +11,8 @@ import { readKernelDrops } from './kernel-drops.ts'
 
 export type ListenerName = 'netflow' | 'ipfix' | 'sflow' | 'syslog_udp' | 'syslog_tcp' | 'traps'
 
+export type UdpListenerName = Exclude<ListenerName, 'syslog_tcp'>
+
 /** A port that cannot be opened; the message says which, who may hold it and what to set. */
 export class ListenError extends Error {
   override name = 'ListenError'
@@ -129,6 +131,11 @@ export function createUdpListener(
 }
 
 export interface TcpListener extends Listener {
+  /**
+   * Takes no more connections, says to those that are open that it ends, and reads on what is under
+   * way, for at most so long. Can be started again, at the same port.
+   */
+  retire(withinMs: number): Promise<void>
   /** Reads nothing more from anybody until `resume`: the senders' own buffers hold the rest. */
   pause(): void
   resume(): void
@@ -200,26 +207,39 @@ export function createTcpListener(
     return false
   }
 
+  async function retire(withinMs: number) {
+    const closing = server
+    server = undefined
+    if (closing === undefined) return
+    const closed = new Promise<void>(resolve => closing.close(() => resolve()))
+    const late = setTimeout(() => {
+      for (const socket of open.keys()) socket.destroy()
+    }, withinMs)
+    for (const socket of open.keys()) {
+      if (withinMs > 0) socket.end()
+      else socket.destroy()
+    }
+    await closed
+    clearTimeout(late)
+  }
+
   return {
     name: config.name,
     get port() {
       return bound.port
     },
     async start() {
-      const opened = await eachFamily(config, 'TCP', host => bindTcp(host, config.port, accept))
+      const { port: again } = bound
+      const opened = await eachFamily(config, 'TCP', host => bindTcp(host, again, accept))
       opened.on('error', error => deps.log.warn({ listener: config.name, error }, 'socket error'))
       const { address, port } = opened.address() as { address: string; port: number }
       bound = { address, port }
       server = opened
     },
     async stop() {
-      const closing = server
-      server = undefined
-      if (closing === undefined) return
-      const closed = new Promise<void>(resolve => closing.close(() => resolve()))
-      for (const socket of open.keys()) socket.destroy()
-      await closed
+      await retire(0)
     },
+    retire,
     pause() {
       paused = true
       for (const socket of open.keys()) socket.pause()

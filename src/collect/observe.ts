@@ -50,13 +50,18 @@ export function observeCollector(deps: {
     (now: State): Sample[] =>
       now.listeners.map(listener => [{ listener: listener.name }, listener[pick]])
   const perKind =
-    (pick: 'rows' | 'sealed' | 'backlog' | 'backlogBytes' | 'lost') =>
+    (pick: 'rows' | 'sealed' | 'backlog' | 'backlogBytes' | 'lost' | 'notEverywhere') =>
     (now: State): Sample[] =>
       now.kinds.map(kind => [{ kind: kind.kind }, kind[pick]])
   const perServer =
     (value: (delivery: State['deliveries'][number]) => number) =>
     (now: State): Sample[] =>
       now.deliveries.map(delivery => [{ server: delivery.server }, value(delivery)])
+
+  const inPair =
+    (samples: (pair: NonNullable<State['pair']>) => Sample[]) =>
+    (now: State): Sample[] =>
+      now.pair === undefined ? [] : samples(now.pair)
 
   // biome-ignore format: one line a metric, to be read as a table
   const metrics = [
@@ -66,10 +71,17 @@ export function observeCollector(deps: {
     ['gauge', 'receive_buffer_bytes', 'Receive buffer that the kernel granted.', ['listener'], listeners('buffer')],
     ['counter', 'rows_total', 'Rows decoded.', ['kind'], perKind('rows')],
     ['counter', 'sealed_segments_total', 'Segments sealed.', ['kind'], perKind('sealed')],
-    ['counter', 'lost_segments_total', 'Segments given up before every server had them.', ['kind'], perKind('lost')],
+    ['counter', 'lost_segments_total', 'Segments given up that nobody had.', ['kind'], perKind('lost')],
+    ['counter', 'not_everywhere_segments_total', 'Segments given up that some servers had and others not.', ['kind'], perKind('notEverywhere')],
     ['gauge', 'backlog_segments', 'Segments that not every server has.', ['kind'], perKind('backlog')],
     ['gauge', 'backlog_bytes', 'Bytes of segments that not every server has.', ['kind'], perKind('backlogBytes')],
     ['gauge', 'server_reachable', '1 if the server takes segments.', ['server'], perServer(({ reachable }) => Number(reachable))],
+    ['gauge', 'ring_datagrams', 'Datagrams that a standby keeps for a takeover.', [], inPair(({ ring }) => [[{}, ring.datagrams]])],
+    ['gauge', 'ring_bytes', 'Bytes of them.', [], inPair(({ ring }) => [[{}, ring.bytes]])],
+    ['counter', 'ring_claimed_total', 'Datagrams taken out of the ring because the active has them.', [], inPair(({ ring }) => [[{}, ring.claimed]])],
+    ['counter', 'ring_forgotten_total', 'Datagrams forgotten: too many, or too old.', ['reason'], inPair(({ ring }) => [[{ reason: 'overflown' }, ring.overflown], [{ reason: 'expired' }, ring.expired]])],
+    ['counter', 'replayed_datagrams_total', 'Datagrams out of the ring that were decoded after a takeover.', [], inPair(({ replayed }) => [[{}, replayed]])],
+    ['counter', 'disputed_datagrams_total', 'Datagrams that the other server had taken in too, and left out.', [], inPair(({ disputed }) => [[{}, disputed]])],
     ['gauge', 'server_waiting_segments', 'Segments that the server does not have.', ['server'], perServer(({ waiting }) => waiting)],
   ] as const
   for (const [kind, name, help, labels, samples] of metrics) {

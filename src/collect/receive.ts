@@ -19,6 +19,7 @@ import { createTally } from '../lib/tally.ts'
 import type { Identity } from '../lib/tls.ts'
 import { type Kind, kinds } from '../telemetry/table.ts'
 import {
+  type CollectorAnswer,
   type CollectorState,
   certificateRole,
   type LinkRole,
@@ -55,6 +56,18 @@ export interface ReceiverDeps {
   linkState: () => object
   /** What other parts of the server answer on the link. */
   routes?: readonly LinkRoute[]
+  /** Whether a segment of a server's own collector may be stored, and what became of it. */
+  gate?: SegmentGate
+  /** Who the servers of the pair are, for collectors that were told of one. */
+  servers?: () => CollectorAnswer
+}
+
+/** Between the collectors of a pair: a segment is stored only after its datagrams were claimed. */
+export interface SegmentGate {
+  /** False: it has to be claimed first, and is sent again then. */
+  admit(id: SegmentId): boolean
+  /** Once for each that was admitted: the store has it, or not; maybe after the sender lost patience. */
+  ended(id: SegmentId, stored: boolean): void
 }
 
 export interface ReceiverConfig {
@@ -91,6 +104,8 @@ type ReceiveProblem =
   | 'store-failed'
   | 'store-slow'
   | 'connection-lost'
+  /** A segment of the other server that it has to claim first. */
+  | 'not-claimed'
   /** Two programs say that they are the same collector. */
   | 'identity-used-twice'
   | 'listener-failed'
@@ -159,7 +174,10 @@ export function createReceiver(deps: ReceiverDeps, config: ReceiverConfig): Rece
         sequence: Number(segment[3]),
       }
       const end = duration.startTimer()
-      const result = await takeSegment(request, id)
+      const result =
+        role === 'server' && deps.gate !== undefined
+          ? await takeGated(request, id, deps.gate)
+          : await takeSegment(request, id)
       end({ result })
       return json(response, 200, { result })
     }
@@ -171,7 +189,7 @@ export function createReceiver(deps: ReceiverDeps, config: ReceiverConfig): Rece
     if (method === 'POST' && url === linkPaths.collectors) {
       demand(role, 'collector')
       takeState(await readBody(request, contentLength(request, maxStateBytes)))
-      return json(response, 200, {})
+      return json(response, 200, deps.servers?.() ?? {})
     }
     if (method === 'GET' && url === linkPaths.state) {
       demand(role, 'server')
@@ -183,6 +201,27 @@ export function createReceiver(deps: ReceiverDeps, config: ReceiverConfig): Rece
       return route.answer(request, response, { role: role!, name: String(certificate.subject.CN) })
     }
     throw new Refusal(404, 'bad-request', `there is no ${method} ${url}`)
+  }
+
+  async function takeGated(request: IncomingMessage, id: SegmentId, gate: SegmentGate) {
+    if (!gate.admit(id)) {
+      throw new Refusal(409, 'not-claimed', 'say first which datagrams are in it')
+    }
+    let stored = false
+    try {
+      const result = await takeSegment(request, id)
+      stored = true
+      return result
+    } finally {
+      const running = inserts.get(keyOf(id))
+      if (running === undefined) gate.ended(id, stored)
+      else {
+        running.then(
+          () => gate.ended(id, true),
+          () => gate.ended(id, false),
+        )
+      }
+    }
   }
 
   async function takeSegment(request: IncomingMessage, id: SegmentId) {
@@ -228,7 +267,7 @@ export function createReceiver(deps: ReceiverDeps, config: ReceiverConfig): Rece
   }
 
   function insertOnce(id: SegmentId & { rows: number }, native: Uint8Array) {
-    const key = `${id.collector}/${id.kind}/${id.sequence}`
+    const key = keyOf(id)
     const running = inserts.get(key)
     if (running !== undefined) return running.then((): 'duplicate' => 'duplicate')
     const insert = deps.store
@@ -370,6 +409,10 @@ export function createReceiver(deps: ReceiverDeps, config: ReceiverConfig): Rece
 
     collectors: () => [...collectors.values()],
   }
+}
+
+function keyOf({ collector, kind, sequence }: SegmentId): string {
+  return `${collector}/${kind}/${sequence}`
 }
 
 function demand(role: LinkRole | undefined, wanted: LinkRole) {

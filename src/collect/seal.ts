@@ -9,6 +9,7 @@ import type { Log } from '../lib/log.ts'
 import type { Metrics } from '../lib/metrics.ts'
 import { createTally } from '../lib/tally.ts'
 import type { Kind } from '../telemetry/table.ts'
+import type { Manifest } from './manifest.ts'
 import { compressBody, type Sealed } from './segment.ts'
 import type { Spool } from './spool.ts'
 
@@ -23,11 +24,15 @@ export interface Block {
   rows: number
   firstMs: number
   lastMs: number
+  manifest?: Manifest | undefined
 }
 
 export interface Sealer {
-  /** Takes a block; `onSealed` is called when it is on disk, and never if it is given up. */
-  seal(block: Block, onSealed?: () => void): void
+  /**
+   * Takes a block; `onSealed` is called with its sequence when it is on disk, and never if it is
+   * given up.
+   */
+  seal(block: Block, onSealed?: (sequence: number) => void): void
   /** More than half of the bound waits; `onRelief` is called when it is less than a quarter. */
   readonly congested: boolean
   /** Rows given up by kind: the disk refused them for too long. */
@@ -80,12 +85,11 @@ export function createSealer(
     }
   }
 
-  async function append(kind: Kind, sealed: Sealed): Promise<boolean> {
+  async function append(kind: Kind, sealed: Sealed): Promise<number | undefined> {
     for (let wait = retryMs.first; ; wait = Math.min(2 * wait, retryMs.most)) {
-      if (givingUp.signal.aborted) return false
+      if (givingUp.signal.aborted) return undefined
       try {
-        await deps.spool.append(kind, sealed)
-        return true
+        return await deps.spool.append(kind, sealed)
       } catch (error) {
         tally.count('write-failed', () => ({ kind, error: (error as Error).message }))
       }
@@ -98,7 +102,7 @@ export function createSealer(
     { kind, ...facts }: Omit<Block, 'native'> & { nativeBytes: number },
     compressed: Promise<Uint8Array>,
     before: Promise<void>,
-    onSealed?: () => void,
+    onSealed?: (sequence: number) => void,
   ) {
     let held = facts.nativeBytes
     try {
@@ -106,7 +110,8 @@ export function createSealer(
       release(held - body.length)
       held = body.length
       await before
-      if (await append(kind, { ...facts, body })) onSealed?.()
+      const sequence = await append(kind, { ...facts, body })
+      if (sequence !== undefined) onSealed?.(sequence)
       else giveUp(kind, facts.rows, 'not-sealed-at-stop')
     } catch (error) {
       deps.log.error({ kind, error }, 'a batch could not be compressed')

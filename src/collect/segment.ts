@@ -3,21 +3,27 @@
  * with zstd. It never changes after it was sealed. Numbers are little-endian:
  *
  *     0  8  magic `KWSEGMNT`      32  8  sequence
- *     8  2  format version (1)    40  8  bytes of the Native block
+ *     8  2  format version        40  8  bytes of the Native block
  *    10  1  kind (kindCodes)      48  8  bytes of the body
  *    11  1  zero                  56  8  first datagram received, ms since 1970
  *    12  4  rows                  64  8  last datagram received, ms since 1970
  *    16 16  collector (UUID)      72 32  SHA-256 of the body
  *                                104  4  CRC-32 of everything before
+ *
+ * Version 1 ends with the body. In version 2, of a server's own collector, a manifest follows.
  */
 import { hash } from 'node:crypto'
 import { promisify } from 'node:util'
 import { constants, crc32, zstdCompress, zstdDecompress } from 'node:zlib'
 import type { Kind } from '../telemetry/table.ts'
+import { decodeManifest, encodeManifest, type Manifest, ManifestDamaged } from './manifest.ts'
 
 export const segmentHeaderBytes = 108
 const magic = Buffer.from('KWSEGMNT', 'latin1')
-const formatVersion = 1
+const plainVersion = 1
+const manifestVersion = 2
+/** A rank, flags, counts and a checksum are the least. */
+const leastManifest = 24
 const kindCodes: Record<Kind, number> = { flow: 1, syslog: 2, trap: 3 }
 const kindOfCode = new Map(Object.entries(kindCodes).map(([kind, code]) => [code, kind as Kind]))
 
@@ -34,6 +40,8 @@ export interface SegmentHeader extends SegmentId {
   rows: number
   nativeBytes: number
   bodyBytes: number
+  /** Behind the body; 0 without a manifest. */
+  manifestBytes: number
   firstMs: number
   lastMs: number
   /** SHA-256 of the body, hexadecimal. */
@@ -48,6 +56,14 @@ export interface Sealed {
   lastMs: number
   /** The zstd-compressed Native block. */
   body: Uint8Array
+  manifest?: Manifest | undefined
+}
+
+/** A segment as it lies on disk. */
+export interface WholeSegment {
+  header: SegmentHeader
+  body: Buffer
+  manifest: Manifest | undefined
 }
 
 /** Bytes that are not one whole segment: torn, damaged or of another format. */
@@ -55,11 +71,17 @@ export class SegmentDamaged extends Error {
   override name = 'SegmentDamaged'
 }
 
+/** A sealed segment's file, in parts. */
+export function encodeSegment(id: SegmentId, sealed: Sealed): Uint8Array[] {
+  const parts = [encodeSegmentHeader(id, sealed), sealed.body]
+  return sealed.manifest === undefined ? parts : [...parts, encodeManifest(sealed.manifest)]
+}
+
 /** The header's bytes for a sealed body. */
 export function encodeSegmentHeader(id: SegmentId, sealed: Sealed): Buffer {
   const bytes = Buffer.alloc(segmentHeaderBytes)
   magic.copy(bytes, 0)
-  bytes.writeUInt16LE(formatVersion, 8)
+  bytes.writeUInt16LE(sealed.manifest === undefined ? plainVersion : manifestVersion, 8)
   bytes.writeUInt8(kindCodes[id.kind], 10)
   bytes.writeUInt32LE(sealed.rows, 12)
   Buffer.from(id.collector.replaceAll('-', ''), 'hex').copy(bytes, 16)
@@ -81,12 +103,15 @@ export function parseSegmentHeader(bytes: Buffer, fileBytes: number): SegmentHea
     throw new SegmentDamaged('the header’s checksum is wrong')
   }
   const version = bytes.readUInt16LE(8)
-  if (version !== formatVersion) throw new SegmentDamaged(`format ${version} is not known`)
+  if (version !== plainVersion && version !== manifestVersion) {
+    throw new SegmentDamaged(`format ${version} is not known`)
+  }
   const kind = kindOfCode.get(bytes.readUInt8(10))
   if (kind === undefined) throw new SegmentDamaged('the kind is not known')
   const bodyBytes = takeNumber(bytes, 48)
-  if (fileBytes !== segmentHeaderBytes + bodyBytes) {
-    throw new SegmentDamaged(`${fileBytes} bytes instead of ${segmentHeaderBytes + bodyBytes}`)
+  const manifestBytes = fileBytes - segmentHeaderBytes - bodyBytes
+  if (version === plainVersion ? manifestBytes !== 0 : manifestBytes < leastManifest) {
+    throw new SegmentDamaged(`${fileBytes} bytes with a body of ${bodyBytes}`)
   }
   return {
     collector: formatUuid(bytes.subarray(16, 32)),
@@ -95,20 +120,33 @@ export function parseSegmentHeader(bytes: Buffer, fileBytes: number): SegmentHea
     rows: bytes.readUInt32LE(12),
     nativeBytes: takeNumber(bytes, 40),
     bodyBytes,
+    manifestBytes,
     firstMs: takeNumber(bytes, 56),
     lastMs: takeNumber(bytes, 64),
     sha256: bytes.toString('hex', 72, 104),
   }
 }
 
-/** A whole segment, its body proven by checksum. @throws SegmentDamaged */
-export function parseSegment(file: Buffer): { header: SegmentHeader; body: Buffer } {
+/** A whole segment, its body and manifest proven by checksum. @throws SegmentDamaged */
+export function parseSegment(file: Buffer): WholeSegment {
   const header = parseSegmentHeader(file, file.length)
-  const body = file.subarray(segmentHeaderBytes)
+  const end = segmentHeaderBytes + header.bodyBytes
+  const body = file.subarray(segmentHeaderBytes, end)
   if (hash('sha256', body) !== header.sha256) {
     throw new SegmentDamaged('the body’s checksum is wrong')
   }
-  return { header, body }
+  if (header.manifestBytes === 0) return { header, body, manifest: undefined }
+  try {
+    return { header, body, manifest: decodeManifest(file.subarray(end)) }
+  } catch (error) {
+    if (!(error instanceof ManifestDamaged)) throw error
+    throw new SegmentDamaged(error.message)
+  }
+}
+
+/** Where in the file the rank of its manifest stands: `readRank` reads 8 bytes. */
+export function rankPlace({ bodyBytes }: SegmentHeader): number {
+  return segmentHeaderBytes + bodyBytes
 }
 
 const compressAsync = promisify(zstdCompress)

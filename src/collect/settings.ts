@@ -9,13 +9,8 @@ const port = z
 
 const megabyte = 1024 * 1024
 
-export const collectorSettings = z.strictObject({
-  /** What people call it: `site-berlin`. */
-  name: z
-    .string()
-    .regex(/^[\w.-]{1,64}$/, 'must be letters, digits, dot, dash and underscore, at most 64'),
-  /** Where segments wait for delivery; also holds the collector's identity and the flow templates. */
-  spool: z.string().min(1),
+/** What a collector on its own and one inside a server have in common. */
+const reception = {
   /** Bytes of segments that may wait; beyond it the oldest are given up. */
   quotaBytes: z
     .number()
@@ -53,6 +48,16 @@ export const collectorSettings = z.strictObject({
       maxConnections: z.number().int().min(1).default(1024),
     })
     .prefault({}),
+}
+
+export const collectorSettings = z.strictObject({
+  /** What people call it: `site-berlin`. */
+  name: z
+    .string()
+    .regex(/^[\w.-]{1,64}$/, 'must be letters, digits, dot, dash and underscore, at most 64'),
+  /** Where segments wait for delivery; also holds the collector's identity and the flow templates. */
+  spool: z.string().min(1),
+  ...reception,
   /** Every server must have every segment before it is removed here. */
   servers: z
     .array(
@@ -67,6 +72,38 @@ export const collectorSettings = z.strictObject({
       servers => new Set(servers.map(({ name }) => name)).size === servers.length,
       'two servers have the same name',
     ),
+  /** Learn from the servers which others there are, and deliver to these too. */
+  followPair: z.boolean().default(true),
 })
 
 export type CollectorSettings = z.output<typeof collectorSettings>
+
+/** The collector inside a server; its name, its spool and whom it delivers to follow from the server. */
+export const ownCollectorSettings = z.strictObject({
+  ...reception,
+  /** What a standby heard and keeps for a takeover. */
+  ring: z
+    .strictObject({
+      /** Longer than it takes to notice that the active is gone, and to take over. */
+      seconds: z.number().int().min(5).max(3600).default(90),
+      bytes: z
+        .number()
+        .int()
+        .min(megabyte)
+        .default(256 * megabyte),
+    })
+    .prefault({}),
+})
+
+export type OwnCollectorSettings = z.output<typeof ownCollectorSettings>
+
+/** What makes of a collector one inside a server of a pair. */
+export interface PairConfig {
+  /** Which of the servers it is inside of. */
+  own: string
+  /** The other server is gone for good if it was silent for so long and this one is still active. */
+  goneAfterMs: number
+  ring: { ms: number; bytes: number }
+  /** Where the flow templates are, on the active and, as a copy, on the standby. */
+  templates: string
+}

@@ -18,8 +18,10 @@ import { open, rename, unlink } from 'node:fs/promises'
 import { createServer, type Server } from 'node:net'
 import { dirname, join } from 'node:path'
 import { type Kind, kinds } from '../telemetry/table.ts'
+import { readRank } from './manifest.ts'
 import {
   parseSegmentHeader,
+  rankPlace,
   SegmentDamaged,
   type SegmentHeader,
   segmentHeaderBytes,
@@ -30,11 +32,16 @@ export class SpoolError extends Error {
   override name = 'SpoolError'
 }
 
+export interface FoundSegment extends SegmentHeader {
+  /** Of its manifest; undefined if it has none. */
+  rank: number | undefined
+}
+
 /** What a start finds in a spool. */
 export interface SpoolContents {
   collector: string
   /** Headers in order of their sequence. */
-  segments: Record<Kind, SegmentHeader[]>
+  segments: Record<Kind, FoundSegment[]>
   /** The next sequence of each kind. */
   next: Record<Kind, number>
   /** Kinds of which a segment was ever sealed. */
@@ -136,7 +143,7 @@ function readIdentityFile(dir: string): { collector: string; begun: Set<Kind> } 
 
 /** The segments of one kind. Bodies are not read: their checksum is verified before delivery. */
 function scan(dir: string, kind: Kind) {
-  const segments: SegmentHeader[] = []
+  const segments: FoundSegment[] = []
   const damaged: { sequence: number; reason: string }[] = []
   const unfinished: string[] = []
   const header = Buffer.alloc(segmentHeaderBytes)
@@ -158,7 +165,7 @@ function scan(dir: string, kind: Kind) {
   return { segments: segments.sort((a, b) => a.sequence - b.sequence), damaged, unfinished }
 }
 
-function readHeader(path: string, buffer: Buffer, kind: Kind, sequence: number): SegmentHeader {
+function readHeader(path: string, buffer: Buffer, kind: Kind, sequence: number): FoundSegment {
   const file = openSync(path, 'r')
   try {
     const read = readSync(file, buffer, 0, buffer.length, 0)
@@ -166,7 +173,9 @@ function readHeader(path: string, buffer: Buffer, kind: Kind, sequence: number):
     if (header.kind !== kind || header.sequence !== sequence) {
       throw new SegmentDamaged('the file’s name is not that of its header')
     }
-    return header
+    if (header.manifestBytes === 0) return { ...header, rank: undefined }
+    readSync(file, buffer, 0, 8, rankPlace(header))
+    return { ...header, rank: readRank(buffer) }
   } finally {
     closeSync(file)
   }

@@ -1,6 +1,7 @@
 /**
  * The spool: a folder of sealed segments that not every server has yet. A segment is removed when
- * all servers have it, or when the quota forces the oldest out, which is counted as lost and logged.
+ * all servers have it, or when the quota forces it out: first the oldest that at least one server
+ * has, then the oldest that nobody has, which is counted as lost. Both are logged.
  */
 import { link, readFile, rename, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -10,13 +11,14 @@ import type { Log } from '../lib/log.ts'
 import type { Metrics } from '../lib/metrics.ts'
 import { createTally } from '../lib/tally.ts'
 import { type Kind, kinds } from '../telemetry/table.ts'
+import { emptyManifest } from './manifest.ts'
 import {
-  encodeSegmentHeader,
+  encodeSegment,
   parseSegment,
   type Sealed,
   SegmentDamaged,
-  type SegmentHeader,
   segmentHeaderBytes,
+  type WholeSegment,
 } from './segment.ts'
 import {
   openSpoolFolder,
@@ -31,7 +33,7 @@ export interface SpoolConfig {
   dir: string
   /** Bytes of segments beyond which the oldest are given up. */
   quotaBytes: number
-  /** Names of the servers that must have each segment; at most 30. */
+  /** Names of the servers that must have each segment; at least one, at most 30. */
   servers: readonly string[]
 }
 
@@ -43,6 +45,8 @@ export interface Waiting {
   /** Of the file. */
   readonly bytes: number
   readonly lastMs: number
+  /** Of its manifest; undefined if it has none. */
+  readonly rank: number | undefined
 }
 
 /** Sequences as inclusive ranges in rising order. */
@@ -54,8 +58,10 @@ export interface SpoolKindState {
   sealed: number
   backlog: number
   backlogBytes: number
-  /** Segments given up since the start: quota, or damaged on disk. */
+  /** Segments that nobody had and nobody will get, since the start: quota, or damaged on disk. */
   lost: number
+  /** Segments that some servers have and the others will not get from here, since the start. */
+  notEverywhere: number
 }
 
 export interface Spool extends Component {
@@ -69,22 +75,38 @@ export interface Spool extends Component {
   /** The first segment behind `after` that the server does not have. */
   next(server: string, kind: Kind, after: number): Waiting | undefined
   /** Reads and verifies it; undefined if it is gone or damaged, and then it waits no more. */
-  read(segment: Waiting): Promise<{ header: SegmentHeader; body: Buffer } | undefined>
+  read(segment: Waiting): Promise<WholeSegment | undefined>
+  /**
+   * Puts less into a segment's place: rows that are the other server's were left out. Undefined: all
+   * of them were, and nobody has to get it. Survives a crash of the host when it resolves.
+   */
+  replace(segment: Waiting, sealed: Sealed | undefined): Promise<void>
   acknowledged(server: string, kind: Kind, sequence: number): void
   /** The same for everything that a server says it has. */
   received(server: string, kind: Kind, ranges: Ranges): void
   /** The server will never take it: a copy goes to `quarantine/`, and the server owes no more. */
   refused(server: string, kind: Kind, sequence: number): Promise<void>
+  /** Of the segments that wait, whether the server has this one. */
+  has(server: string, segment: Waiting): boolean
   /** Segments that the server does not have. */
   waiting(server: string): number
+  /**
+   * Who must have each segment from now on, also of those that wait. One that is no longer named
+   * holds nothing back.
+   */
+  setServers(servers: readonly string[]): void
   /** Calls back after each sealed segment; returns what ends it. */
   onSealed(listener: (kind: Kind) => void): () => void
+  /** Calls back when a server has a segment that it did not have; returns what ends it. */
+  onAcknowledged(listener: (kind: Kind, sequence: number) => void): () => void
   state(): SpoolKindState[]
   /** What went wrong, by reason. */
   readonly problems: ReadonlyMap<string, number>
 }
 
 interface Entry extends Waiting {
+  bytes: number
+  rows: number
   /** Bit per server that has it. */
   acknowledged: number
 }
@@ -97,11 +119,16 @@ interface Shelf {
   sealed: number
   backlog: number
   backlogBytes: number
+  /** Of the entries, those that at least one server has. */
+  partly: number
   lost: number
+  notEverywhere: number
 }
 
 type SpoolProblem =
   | 'quota'
+  /** Forced out by the quota, but at least one server has it. */
+  | 'quota-not-everywhere'
   | 'damaged'
   | 'refused-by-server'
   | 'not-removed'
@@ -129,9 +156,10 @@ export function createSpool(
   })
   const shelves: Record<Kind, Shelf> = { flow: shelf(), syslog: shelf(), trap: shelf() }
   const bits = new Map(config.servers.map((server, index) => [server, 1 << index]))
-  const everyone = (1 << config.servers.length) - 1
+  let everyone = (1 << config.servers.length) - 1
   const owed = new Map(config.servers.map(server => [server, 0]))
-  const listeners = new Set<(kind: Kind) => void>()
+  const sealedListeners = new Set<(kind: Kind) => void>()
+  const acknowledgedListeners = new Set<(kind: Kind, sequence: number) => void>()
   const removals = new Set<Promise<void>>()
   let contents: SpoolContents | undefined
   let aside = 0
@@ -145,7 +173,9 @@ export function createSpool(
       sealed: 0,
       backlog: 0,
       backlogBytes: 0,
+      partly: 0,
       lost: 0,
+      notEverywhere: 0,
     }
   }
 
@@ -157,8 +187,9 @@ export function createSpool(
     shelves[entry.kind].backlog++
     shelves[entry.kind].backlogBytes += entry.bytes
     totalBytes += entry.bytes
-    for (const server of config.servers) owed.set(server, owed.get(server)! + 1)
+    for (const server of bits.keys()) owed.set(server, owed.get(server)! + 1)
     if (before?.acknowledged === everyone) remove(before)
+    if (entry.rows === 0) mark(entry, everyone)
   }
 
   /** Marks what the servers of `mask` have, and removes what everyone has. */
@@ -168,11 +199,14 @@ export function createSpool(
     for (const [server, bit] of bits) {
       if ((fresh & bit) !== 0) owed.set(server, owed.get(server)! - 1)
     }
+    if (entry.acknowledged === 0) shelves[entry.kind].partly++
     entry.acknowledged |= mask
-    if (entry.acknowledged !== everyone) return
-    shelves[entry.kind].backlog--
-    shelves[entry.kind].backlogBytes -= entry.bytes
-    if (entry !== shelves[entry.kind].newest) remove(entry)
+    if (entry.acknowledged === everyone) {
+      shelves[entry.kind].backlog--
+      shelves[entry.kind].backlogBytes -= entry.bytes
+      if (entry !== shelves[entry.kind].newest) remove(entry)
+    }
+    for (const listener of acknowledgedListeners) listener(entry.kind, entry.sequence)
   }
 
   function remove(entry: Entry) {
@@ -186,13 +220,15 @@ export function createSpool(
   }
 
   function forget(entry: Entry) {
-    shelves[entry.kind].entries.delete(entry.sequence)
+    if (!shelves[entry.kind].entries.delete(entry.sequence)) return
+    if (entry.acknowledged !== 0) shelves[entry.kind].partly--
     totalBytes -= entry.bytes
   }
 
   /** Nobody will get it any more. */
   function giveUp(entry: Entry) {
-    shelves[entry.kind].lost++
+    if (entry.acknowledged === 0) shelves[entry.kind].lost++
+    else shelves[entry.kind].notEverywhere++
     mark(entry, everyone)
   }
 
@@ -209,12 +245,7 @@ export function createSpool(
   /** Newest ones go too if nothing else is left: a kind without files goes on at a safe sequence. */
   function makeRoom(bytes: number) {
     while (totalBytes + bytes > config.quotaBytes) {
-      let oldest: Entry | undefined
-      for (const kind of kinds) {
-        const first = shelves[kind].entries.values().next().value
-        if (first === undefined) continue
-        if (oldest === undefined || first.lastMs < oldest.lastMs) oldest = first
-      }
+      const oldest = oldestOf(firstPartly) ?? oldestOf(firstOf)
       if (oldest === undefined) return
       const { kind, sequence, rows, lastMs, acknowledged } = oldest
       if (oldest === shelves[kind].newest) shelves[kind].newest = undefined
@@ -223,7 +254,7 @@ export function createSpool(
         continue
       }
       giveUp(oldest)
-      tally.count('quota', () => ({
+      tally.count(acknowledged === 0 ? 'quota' : 'quota-not-everywhere', () => ({
         kind,
         sequence,
         rows,
@@ -231,6 +262,26 @@ export function createSpool(
         quotaBytes: config.quotaBytes,
       }))
     }
+  }
+
+  function oldestOf(first: (shelf: Shelf) => Entry | undefined): Entry | undefined {
+    let oldest: Entry | undefined
+    for (const kind of kinds) {
+      const entry = first(shelves[kind])
+      if (entry === undefined) continue
+      if (oldest === undefined || entry.lastMs < oldest.lastMs) oldest = entry
+    }
+    return oldest
+  }
+
+  function firstOf({ entries }: Shelf): Entry | undefined {
+    return entries.values().next().value
+  }
+
+  function firstPartly({ entries, partly }: Shelf): Entry | undefined {
+    if (partly === 0) return undefined
+    for (const entry of entries.values()) if (entry.acknowledged !== 0) return entry
+    return undefined
   }
 
   const spool: Spool = {
@@ -249,11 +300,12 @@ export function createSpool(
         shelves[kind].next = found.next[kind]
       }
       totalBytes = 0
-      for (const server of config.servers) owed.set(server, 0)
+      for (const server of bits.keys()) owed.set(server, 0)
       for (const kind of kinds) {
-        for (const { sequence, rows, bodyBytes, lastMs } of found.segments[kind]) {
-          const bytes = segmentHeaderBytes + bodyBytes
-          put({ kind, sequence, rows, bytes, lastMs, acknowledged: 0 })
+        for (const header of found.segments[kind]) {
+          const { sequence, rows, lastMs, rank } = header
+          const bytes = segmentHeaderBytes + header.bodyBytes + header.manifestBytes
+          put({ kind, sequence, rows, bytes, lastMs, rank, acknowledged: 0 })
         }
       }
       for (const { file, reason } of found.quarantined) {
@@ -278,26 +330,28 @@ export function createSpool(
           throw error
         }
       }
-      const bytes = segmentHeaderBytes + sealed.body.length
-      makeRoom(bytes)
       const { next: sequence } = shelves[kind]
-      const header = encodeSegmentHeader({ collector, kind, sequence }, sealed)
+      const parts = encodeSegment({ collector, kind, sequence }, sealed)
+      const bytes = sizeOf(parts)
+      makeRoom(bytes)
       try {
-        await write(join(config.dir, segmentFile(kind, sequence)), [header, sealed.body])
+        await write(join(config.dir, segmentFile(kind, sequence)), parts)
       } catch (error) {
         dropTombstones()
         throw error
       }
       shelves[kind].next = Math.max(shelves[kind].next, sequence + 1)
       shelves[kind].sealed++
-      put({ kind, sequence, rows: sealed.rows, bytes, lastMs: sealed.lastMs, acknowledged: 0 })
-      for (const listener of listeners) listener(kind)
+      const { rows, lastMs, manifest } = sealed
+      put({ kind, sequence, rows, bytes, lastMs, rank: manifest?.rank, acknowledged: 0 })
+      for (const listener of sealedListeners) listener(kind)
       return sequence
     },
 
     next(server, kind, after) {
       const { entries, newest } = shelves[kind]
-      const bit = bits.get(server)!
+      const bit = bits.get(server)
+      if (bit === undefined) return undefined
       const first = entries.keys().next().value
       if (first === undefined || newest === undefined) return undefined
       for (let sequence = Math.max(after + 1, first); sequence <= newest.sequence; sequence++) {
@@ -334,9 +388,26 @@ export function createSpool(
       }
     },
 
+    async replace({ kind, sequence }, sealed) {
+      const entry = shelves[kind].entries.get(sequence)
+      if (entry === undefined) return
+      const parts = encodeSegment(
+        { collector: contents!.collector, kind, sequence },
+        sealed ?? nothingLeft(entry),
+      )
+      await write(join(config.dir, segmentFile(kind, sequence)), parts)
+      if (shelves[kind].entries.get(sequence) !== entry) return
+      const grown = sizeOf(parts) - entry.bytes
+      entry.bytes += grown
+      entry.rows = sealed?.rows ?? 0
+      totalBytes += grown
+      if (entry.acknowledged !== everyone) shelves[kind].backlogBytes += grown
+      if (sealed === undefined) mark(entry, everyone)
+    },
+
     acknowledged(server, kind, sequence) {
       const entry = shelves[kind].entries.get(sequence)
-      if (entry !== undefined) mark(entry, bits.get(server)!)
+      if (entry !== undefined) mark(entry, bits.get(server) ?? 0)
     },
 
     received(server, kind, ranges) {
@@ -350,7 +421,7 @@ export function createSpool(
       for (const entry of shelves[kind].entries.values()) {
         while (index < ranges.length && ranges[index]![1] < entry.sequence) index++
         if (index === ranges.length) return
-        if (ranges[index]![0] <= entry.sequence) mark(entry, bits.get(server)!)
+        if (ranges[index]![0] <= entry.sequence) mark(entry, bits.get(server) ?? 0)
       }
     },
 
@@ -359,21 +430,73 @@ export function createSpool(
       if (entry === undefined) return
       tally.count('refused-by-server', () => ({ server, kind, sequence }))
       await quarantine(entry, link)
-      mark(entry, bits.get(server)!)
+      mark(entry, bits.get(server) ?? 0)
+    },
+
+    has(server, { kind, sequence }) {
+      const entry = shelves[kind].entries.get(sequence)
+      return entry === undefined || (entry.acknowledged & (bits.get(server) ?? 0)) !== 0
     },
 
     waiting: server => owed.get(server) ?? 0,
 
+    setServers(servers) {
+      for (const [server, bit] of bits) {
+        if (servers.includes(server)) continue
+        bits.delete(server)
+        owed.delete(server)
+        for (const entry of allEntries()) entry.acknowledged &= ~bit
+      }
+      for (const server of servers) {
+        if (bits.has(server)) continue
+        const used = [...bits.values()].reduce((mask, bit) => mask | bit, 0)
+        bits.set(server, ~used & (used + 1))
+      }
+      everyone = [...bits.values()].reduce((mask, bit) => mask | bit, 0)
+      recount()
+    },
+
     onSealed(listener) {
-      listeners.add(listener)
-      return () => listeners.delete(listener)
+      sealedListeners.add(listener)
+      return () => sealedListeners.delete(listener)
+    },
+
+    onAcknowledged(listener) {
+      acknowledgedListeners.add(listener)
+      return () => acknowledgedListeners.delete(listener)
     },
 
     state: () =>
       kinds.map(kind => {
-        const { sealed, backlog, backlogBytes, lost } = shelves[kind]
-        return { kind, sealed, backlog, backlogBytes, lost }
+        const { sealed, backlog, backlogBytes, lost, notEverywhere } = shelves[kind]
+        return { kind, sealed, backlog, backlogBytes, lost, notEverywhere }
       }),
+  }
+
+  function* allEntries(): Iterable<Entry> {
+    for (const kind of kinds) yield* shelves[kind].entries.values()
+  }
+
+  /** What is known by server is no longer what it was: counts anew, and removes what everyone has. */
+  function recount() {
+    for (const server of bits.keys()) owed.set(server, 0)
+    for (const kind of kinds) {
+      const shelf = shelves[kind]
+      shelf.backlog = 0
+      shelf.backlogBytes = 0
+      shelf.partly = 0
+      for (const entry of [...shelf.entries.values()]) {
+        if (entry.rows === 0) entry.acknowledged = everyone
+        if (entry.acknowledged !== 0) shelf.partly++
+        for (const [server, bit] of bits) {
+          if ((entry.acknowledged & bit) === 0) owed.set(server, owed.get(server)! + 1)
+        }
+        if (entry.acknowledged !== everyone) {
+          shelf.backlog++
+          shelf.backlogBytes += entry.bytes
+        } else if (entry !== shelf.newest) remove(entry)
+      }
+    }
   }
 
   /** For a person to look at; bounded, since nobody may ever look. */
@@ -396,4 +519,20 @@ export function createSpool(
   }
 
   return spool
+}
+
+/** In the place of a segment of which nothing is left: its sequence is used, and nobody has to get it. */
+function nothingLeft({ lastMs, rank }: Waiting): Sealed {
+  return {
+    rows: 0,
+    nativeBytes: 0,
+    firstMs: lastMs,
+    lastMs,
+    body: new Uint8Array(0),
+    manifest: { ...emptyManifest, rank: rank ?? 0 },
+  }
+}
+
+function sizeOf(parts: readonly Uint8Array[]): number {
+  return parts.reduce((sum, { length }) => sum + length, 0)
 }

@@ -26,7 +26,7 @@ function setup() {
   let now = 0
   const clock = { wall: () => 0, monotonic: () => now++ * 1000 }
   const log = createLog({ level: 'silent', part: 'test' })
-  return { templates, file: createTemplatesFile({ templates, log, clock }, file) }
+  return { templates, file: createTemplatesFile({ templates: () => templates, log, clock }, file) }
 }
 
 test('templates survive a restart, and are written only when they changed', async () => {

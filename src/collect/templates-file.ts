@@ -14,6 +14,8 @@ export interface KeptTemplates {
 export interface TemplatesFile {
   /** Files what the last run knew; a file that cannot be read is put aside as `<file>.damaged`. */
   load(): void
+  /** The file as it is now, undefined if there is none that can be read. */
+  read(): unknown
   /**
    * Writes the file if the templates have changed since; cheap to call often, never rejects.
    * @param last write in any case if they changed: there will be no later call
@@ -25,18 +27,24 @@ export interface TemplatesFile {
 const share = 0.02
 
 export function createTemplatesFile(
-  deps: { templates: KeptTemplates; log: Log; clock: Clock },
+  deps: {
+    /** The store of now: another one after a takeover. */
+    templates: () => KeptTemplates
+    log: Log
+    clock: Clock
+  },
   file: string,
 ): TemplatesFile {
-  const { templates, log, clock } = deps
-  let saved = templates.version
+  const { log, clock } = deps
+  let store = deps.templates()
+  let saved = store.version
   let notBefore = Number.NEGATIVE_INFINITY
   let writing: Promise<void> | undefined
 
   async function write() {
-    const { version } = templates
+    const { version } = store
     const began = clock.monotonic()
-    const text = JSON.stringify(templates.export())
+    const text = JSON.stringify(store.export())
     const now = clock.monotonic()
     notBefore = now + (now - began) / share
     try {
@@ -47,21 +55,33 @@ export function createTemplatesFile(
     }
   }
 
+  function read(): unknown {
+    if (!existsSync(file)) return undefined
+    try {
+      return JSON.parse(readFileSync(file, 'utf8'))
+    } catch (error) {
+      log.warn({ file, error }, 'flow templates cannot be read, put aside')
+      renameSync(file, `${file}.damaged`)
+      return undefined
+    }
+  }
+
   return {
+    read,
     load() {
-      if (!existsSync(file)) return
-      try {
-        const count = templates.import(JSON.parse(readFileSync(file, 'utf8')))
-        saved = templates.version
-        log.info({ count }, 'flow templates of the last run loaded')
-      } catch (error) {
-        log.warn({ file, error }, 'flow templates cannot be read, put aside')
-        renameSync(file, `${file}.damaged`)
-      }
+      const snapshot = read()
+      if (snapshot === undefined) return
+      const count = store.import(snapshot)
+      saved = store.version
+      log.info({ count }, 'flow templates of the last run loaded')
     },
     async save(last = false) {
       await writing
-      if (templates.version === saved || (!last && clock.monotonic() < notBefore)) return
+      if (store !== deps.templates()) {
+        store = deps.templates()
+        saved = Number.NaN
+      }
+      if (store.version === saved || (!last && clock.monotonic() < notBefore)) return
       writing = write()
       await writing
       writing = undefined

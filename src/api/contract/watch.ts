@@ -52,8 +52,10 @@ export const collectorState = z.object({
       /** Sealed segments that not every server has yet. */
       backlog: z.number(),
       backlogBytes: z.number(),
-      /** Segments that the quota forced out before they were delivered. */
+      /** Segments that were given up before any server had them. */
       lost: z.number(),
+      /** Segments that were given up when some servers had them and others did not. */
+      notEverywhere: z.number().default(0),
     }),
   ),
   deliveries: z.array(
@@ -81,6 +83,25 @@ export const collectorState = z.object({
     }),
   ),
   problems: z.record(z.string(), z.number()),
+  /** Of a collector inside a server of a pair. */
+  pair: z
+    .object({
+      role: z.enum(['active', 'standby']),
+      term: z.number().int(),
+      /** Datagrams that a standby keeps for a takeover. */
+      ring: z.object({
+        datagrams: z.number(),
+        bytes: z.number(),
+        claimed: z.number(),
+        overflown: z.number(),
+        expired: z.number(),
+      }),
+      replayed: z.number(),
+      replayMs: z.number().nullable(),
+      late: z.number(),
+      disputed: z.number(),
+    })
+    .optional(),
 })
 
 export const watchEndpoints = {

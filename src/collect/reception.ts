@@ -1,0 +1,248 @@
+/**
+ * Reception in a pair. The active's collector decodes what comes; the standby's keeps it in a ring
+ * from which the active's manifests take out what the active has. A takeover goes on with what is
+ * left in the ring, in order and with the times of arrival; what comes meanwhile waits behind it.
+ *
+ * Who took a datagram is asked by the other collector before it delivers a segment. So both of them
+ * may have received and decoded it, in whatever order they died, froze and woke up: one of them
+ * leaves its rows out.
+ */
+import { appendFileSync, existsSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
+import type { Clock } from '../lib/clock.ts'
+import type { Log } from '../lib/log.ts'
+import type { Kind } from '../telemetry/table.ts'
+import { type Arrival, type Intake, kindOf } from './intake.ts'
+import {
+  decodeManifest,
+  emptyManifest,
+  type Manifest,
+  rankOf,
+  withoutDatagrams,
+} from './manifest.ts'
+import { createRing, type RingBounds, type RingState } from './ring.ts'
+import { createTaken, decodeTaken, encodeTaken } from './taken.ts'
+
+export interface Role {
+  active: boolean
+  term: number
+}
+
+/** What the other server's collector asks before it delivers a segment. */
+export interface Claim {
+  /** Identity of the segment. */
+  segment: string
+  /** Encoded; empty if there is none. */
+  manifest: Buffer
+  /** Milliseconds since the sender received the last of the segment's datagrams. */
+  ageMs: number
+  /** The sender's own server stores it, though this one does not. */
+  keep: boolean
+}
+
+export interface Reception {
+  /** Remembers what the last run took over with. */
+  start(): void
+  role(): Role
+  /** Under which rank datagrams are taken now. */
+  rank(): number
+  /** Whether the role was said so lately that it can be relied on. */
+  fresh(): boolean
+  /**
+   * @param storing segments of the other server that are being stored at this moment: what becomes
+   *   of them is said by `ended`
+   */
+  setRole(role: Role, storing: Iterable<string>): void
+  hear(arrival: Arrival): void
+  /** Places in the manifest of the datagrams that were taken here. */
+  claim(claim: Claim): Promise<number[]>
+  /** A segment of the other server was stored, or could not be. */
+  ended(segment: string, stored: boolean): void
+  /** A batch was closed; the result is to be called when it is on disk. */
+  closed(kind: Kind, manifest: Manifest): () => void
+  /** Once a second. */
+  tick(): void
+  state(): ReceptionState
+}
+
+export interface ReceptionState {
+  role: 'active' | 'standby'
+  term: number
+  ring: RingState
+  /** Datagrams decoded out of the ring since the start. */
+  replayed: number
+  /** Datagrams that belonged to a segment of the other server that was announced before they came. */
+  late: number
+  /** Datagrams of the other server's segments that were taken here. */
+  disputed: number
+  /** How long the last takeover took until everything in the ring was decoded, ms. */
+  replayMs: number | null
+}
+
+/** The server says its role each second; one that has said nothing for so long may be frozen, or not be active any more. */
+const staleMs = 3000
+/** Between slices of a replay the sockets are read. */
+const sliceMs = 8
+const claimWaitMs = 2500
+/** As long as anybody may ask for: the ring's time, and the other's own delays. */
+const takenBounds = { ms: 120_000, datagrams: 8_000_000 }
+const maxReplayedBytes = 64 * 1024 * 1024
+
+export function createReception(
+  deps: {
+    clock: Clock
+    log: Log
+    intake: Intake
+    /** The newest copy of the active's flow templates. */
+    templates: () => unknown
+  },
+  config: { dir: string; ring: RingBounds },
+): Reception {
+  const { clock, intake, log } = deps
+  const file = join(config.dir, 'replayed')
+  const ring = createRing<Arrival>(config.ring)
+  const taken = createTaken(takenBounds)
+  /** Kinds whose open batch holds datagrams out of the ring. */
+  const withReplayed = new Set<Kind>()
+  let role: Role = { active: false, term: 0 }
+  let saidAt = 0
+  /** What comes is decoded at once: nothing is left in the ring. */
+  let direct = false
+  let storing = new Set<string>()
+  let replaying: Promise<void> | undefined
+  let replayed = 0
+  let replayMs: number | null = null
+  const counts = { late: 0, disputed: 0 }
+
+  const isFresh = (now: number) => now - saidAt <= staleMs
+
+  async function replay() {
+    const began = clock.monotonic()
+    for (let count = 0; role.active; ) {
+      const until = clock.monotonic() + sliceMs
+      do {
+        const arrival = ring.next()
+        if (arrival === undefined) {
+          direct = true
+          if (count > 0) {
+            replayMs = Math.round(clock.monotonic() - began)
+            log.info({ datagrams: count, ms: replayMs }, 'what the ring held is decoded')
+          }
+          return
+        }
+        withReplayed.add(kindOf[arrival.listener])
+        intake.take(arrival)
+        count++
+        replayed++
+      } while (clock.monotonic() < until)
+      await nextTurn()
+    }
+  }
+
+  function begin() {
+    if (direct) return
+    replaying ??= replay().finally(() => {
+      replaying = undefined
+    })
+  }
+
+  function remember(manifest: Manifest) {
+    try {
+      if (existsSync(file) && statSync(file).size > maxReplayedBytes) rmSync(file)
+      appendFileSync(file, encodeTaken([manifest]), { flush: true })
+    } catch (error) {
+      log.warn({ file, error }, 'what was replayed is not remembered beyond a restart')
+    }
+  }
+
+  return {
+    start() {
+      if (!existsSync(file)) return
+      for (const set of decodeTaken(readFileSync(file))) taken.add(set, clock.monotonic(), true)
+    },
+
+    role: () => role,
+    rank: () => rankOf(role.term, role.active),
+    fresh: () => isFresh(clock.wall()),
+
+    setRole(next, stillStoring) {
+      saidAt = clock.wall()
+      storing = new Set(stillStoring)
+      if (next.active === role.active && next.term === role.term) {
+        if (role.active) begin()
+        return
+      }
+      // What is open was taken in the role of before.
+      intake.sealAll()
+      const before = role
+      role = next
+      if (!next.active) {
+        direct = false
+        if (before.active) intake.deactivate()
+        return
+      }
+      if (!before.active) intake.activate(deps.templates())
+      ring.takeBack(storing)
+      begin()
+    },
+
+    hear(arrival) {
+      if (direct && isFresh(arrival.received)) {
+        if (ring.alreadyClaimed(arrival.hash)) counts.late++
+        else if (!intake.repeated(arrival)) intake.take(arrival)
+        return
+      }
+      direct = false
+      if (!intake.hearInform(arrival)) return
+      ring.hear(arrival, clock.monotonic())
+      if (!role.active) intake.learn(arrival)
+    },
+
+    async claim({ segment, manifest: bytes, ageMs, keep }) {
+      const manifest = bytes.length === 0 ? emptyManifest : decodeManifest(bytes)
+      // What is still in the ring is about to be taken.
+      if (role.active && !direct) await Promise.race([replaying, sleep(claimWaitMs)])
+      if (role.active && !direct) throw new Error('the ring is still being decoded')
+      const places = taken.of(manifest, intake.pending())
+      counts.disputed += places.length
+      const now = clock.monotonic()
+      ring.claim(segment, withoutDatagrams(manifest, places), now - ageMs, now)
+      if (keep && places.length === 0) ring.settle(segment)
+      return places
+    },
+
+    ended(segment, stored) {
+      storing.delete(segment)
+      if (stored) ring.settle(segment)
+      else if (role.active) {
+        ring.takeBack(storing)
+        direct = false
+        begin()
+      }
+    },
+
+    closed(kind, manifest) {
+      const kept = withReplayed.delete(kind)
+      taken.add(manifest, clock.monotonic(), kept)
+      return () => {
+        if (kept) remember(manifest)
+      }
+    },
+
+    tick() {
+      const now = clock.monotonic()
+      ring.expire(now)
+      taken.expire(now)
+    },
+
+    state: () => ({
+      role: role.active ? 'active' : 'standby',
+      term: role.term,
+      ring: ring.state(),
+      replayed,
+      replayMs,
+      ...counts,
+    }),
+  }
+}

@@ -1,0 +1,296 @@
+/**
+ * What a standby heard: raw datagrams in the order of their arrival, for as long as the active may
+ * need to say that it has them. Each manifest of the active takes its datagrams out. What remains
+ * is what the active lacks, and a takeover begins with it.
+ *
+ * A datagram that a manifest names is only promised to that segment. It goes when the segment is
+ * stored here as well; if it never is, a takeover takes the datagram back.
+ */
+import type { Manifest } from './manifest.ts'
+
+/** What the ring looks at. */
+export interface Heard {
+  readonly hash: number
+  /** Listener, space, address. */
+  readonly source: string
+  readonly bytes: Uint8Array
+}
+
+export interface RingBounds {
+  /** Milliseconds after which a datagram is forgotten. */
+  ms: number
+  /** Of all datagrams; beyond it the oldest go. */
+  bytes: number
+}
+
+export interface Ring<D extends Heard> {
+  /** @param now monotonic milliseconds */
+  hear(datagram: D, now: number): void
+  /** The datagram belongs to a segment that was announced before it came here. */
+  alreadyClaimed(hash: number): boolean
+  /**
+   * Promises what the manifest names to a segment; said again, it is the same promise.
+   *
+   * @param until monotonic milliseconds: the sender had received the segment's last datagram by
+   *   then. Goes for senders whose datagrams are never the same towards both servers.
+   */
+  claim(segment: string, manifest: Manifest, until: number, now: number): void
+  /** The segment is where it must be. */
+  settle(segment: string): void
+  /** Takes back what was promised, save to the segments that are still being stored. */
+  takeBack(except: ReadonlySet<string>): void
+  /** Takes out the oldest that is promised to nobody. */
+  next(): D | undefined
+  /** Forgets what is too old. */
+  expire(now: number): void
+  state(): RingState
+}
+
+export interface RingState {
+  datagrams: number
+  bytes: number
+  /** Since the start: taken out because the active has them. */
+  claimed: number
+  /** Forgotten because they were too many; younger than the bound in time. */
+  overflown: number
+  /** Forgotten because of their age: the active never said that it has them. */
+  expired: number
+}
+
+interface Entry<D extends Heard = Heard> {
+  readonly datagram: D
+  readonly heardAt: number
+  segment: string | undefined
+  gone: boolean
+}
+
+/** Datagrams of equal bytes; those before `from` are promised or gone. */
+interface Twins {
+  entries: Entry[]
+  from: number
+  live: number
+}
+
+interface Source {
+  entries: Entry[]
+  heardAt: number
+  /** When a manifest last named one of its datagrams. */
+  matchedAt: number
+}
+
+/** What an entry costs beside its bytes. */
+const overheadBytes = 200
+/** A source of which no datagram was the same for so long is compared by time. */
+const matchMs = 60_000
+/** Hashes that were claimed and are not here yet are remembered for one to two such times. */
+const earlyMs = 5000
+const maxEarly = 131_072
+const maxSources = 65_536
+
+export function createRing<D extends Heard>(bounds: RingBounds): Ring<D> {
+  let order: Entry<D>[] = []
+  let first = 0
+  /** Before it there is nothing for `next`. */
+  let cursor = 0
+  let waste = 0
+  const byHash = new Map<number, Entry | Twins>()
+  const sources = new Map<string, Source>()
+  const promises = new Map<string, Entry[]>()
+  let early = new Set<number>()
+  let earlier = new Set<number>()
+  let earlySince = 0
+  let lastHeard = Number.NEGATIVE_INFINITY
+  let datagrams = 0
+  let bytes = 0
+  const counts = { claimed: 0, overflown: 0, expired: 0 }
+
+  const sizeOf = ({ datagram }: Entry) => datagram.bytes.length + overheadBytes
+
+  function drop(entry: Entry) {
+    if (entry.gone) return
+    entry.gone = true
+    datagrams--
+    bytes -= sizeOf(entry)
+    waste++
+    const same = byHash.get(entry.datagram.hash)
+    if (same === entry) byHash.delete(entry.datagram.hash)
+    else if (same !== undefined && 'entries' in same && --same.live === 0) {
+      byHash.delete(entry.datagram.hash)
+    }
+  }
+
+  function file(entry: Entry) {
+    const { hash } = entry.datagram
+    const same = byHash.get(hash)
+    if (same === undefined) byHash.set(hash, entry)
+    else if ('entries' in same) {
+      same.entries.push(entry)
+      same.live++
+    } else byHash.set(hash, { entries: [same, entry], from: 0, live: 2 })
+  }
+
+  function release(entry: Entry) {
+    entry.segment = undefined
+    const same = byHash.get(entry.datagram.hash)
+    if (same !== undefined && 'entries' in same) same.from = 0
+    cursor = first
+  }
+
+  /** Entries that are gone are let go of when they are many. */
+  function tidy() {
+    while (first < order.length && order[first]!.gone) {
+      first++
+      waste--
+    }
+    if (first < 1024 && waste < 1024) return
+    if (2 * (waste + first) < order.length) return
+    order = order.slice(first).filter(entry => !entry.gone)
+    first = 0
+    cursor = 0
+    waste = 0
+    for (const same of byHash.values()) {
+      if (!('entries' in same)) continue
+      same.entries = same.entries.filter(entry => !entry.gone)
+      same.from = 0
+    }
+    for (const [name, source] of sources) {
+      source.entries = source.entries.filter(entry => !entry.gone)
+      if (source.entries.length === 0 && sources.size > maxSources / 2) sources.delete(name)
+    }
+  }
+
+  function forgotten(hash: number): boolean {
+    return early.delete(hash) || earlier.delete(hash)
+  }
+
+  function turnEarly(now: number) {
+    if (now - earlySince < earlyMs && early.size < maxEarly) return
+    earlier = early
+    early = new Set()
+    earlySince = now
+  }
+
+  function freeOf(same: Entry | Twins | undefined): Entry | undefined {
+    if (same === undefined) return undefined
+    if (!('entries' in same)) return same.segment === undefined ? same : undefined
+    for (; same.from < same.entries.length; same.from++) {
+      const entry = same.entries[same.from]!
+      if (!entry.gone && entry.segment === undefined) return entry
+    }
+    return undefined
+  }
+
+  /** Equal bytes of different senders stand for each other. */
+  function promise(hash: number, segment: string, now: number): Entry | undefined {
+    const entry = freeOf(byHash.get(hash))
+    if (entry === undefined) return undefined
+    entry.segment = segment
+    const source = sources.get(entry.datagram.source)
+    if (source !== undefined) source.matchedAt = now
+    return entry
+  }
+
+  return {
+    hear(datagram, now) {
+      if (forgotten(datagram.hash)) {
+        counts.claimed++
+        return
+      }
+      lastHeard = now
+      const entry: Entry<D> = { datagram, heardAt: now, segment: undefined, gone: false }
+      order.push(entry)
+      datagrams++
+      bytes += sizeOf(entry)
+      file(entry)
+      let source = sources.get(datagram.source)
+      if (source === undefined) {
+        // Forged senders could fill it; who is forgotten is compared by time for a moment.
+        if (sources.size >= maxSources) sources.clear()
+        source = { entries: [], heardAt: now, matchedAt: Number.NEGATIVE_INFINITY }
+        sources.set(datagram.source, source)
+      }
+      source.heardAt = now
+      source.entries.push(entry)
+      while (bytes > bounds.bytes && first < order.length) {
+        const oldest = order[first]!
+        if (!oldest.gone) counts.overflown++
+        drop(oldest)
+        tidy()
+      }
+    },
+
+    alreadyClaimed: hash => early.size + earlier.size > 0 && forgotten(hash),
+
+    claim(segment, manifest, until, now) {
+      for (const entry of promises.get(segment) ?? []) release(entry)
+      turnEarly(now)
+      const promised: Entry[] = []
+      const { hashes, continues } = manifest
+      // Where nothing is heard, nothing comes late.
+      const remember = now - lastHeard < bounds.ms
+      for (let place = continues ? 1 : 0; place < hashes.length; place++) {
+        const hash = hashes[place]!
+        if (hash === 0) continue
+        const entry = promise(hash, segment, now)
+        if (entry !== undefined) promised.push(entry)
+        else if (remember && early.size < maxEarly) early.add(hash)
+      }
+      for (const name of manifest.sources) {
+        const source = sources.get(name)
+        if (source === undefined || now - source.matchedAt < matchMs) continue
+        for (const entry of source.entries) {
+          if (entry.heardAt > until) break
+          if (entry.gone || entry.segment !== undefined) continue
+          entry.segment = segment
+          promised.push(entry)
+        }
+      }
+      promises.set(segment, promised)
+    },
+
+    settle(segment) {
+      for (const entry of promises.get(segment) ?? []) {
+        if (entry.gone || entry.segment !== segment) continue
+        counts.claimed++
+        drop(entry)
+      }
+      promises.delete(segment)
+      tidy()
+    },
+
+    takeBack(except) {
+      for (const [segment, entries] of promises) {
+        if (except.has(segment)) continue
+        for (const entry of entries) if (entry.segment === segment) release(entry)
+        promises.delete(segment)
+      }
+    },
+
+    next() {
+      tidy()
+      for (cursor = Math.max(cursor, first); cursor < order.length; cursor++) {
+        const entry = order[cursor]!
+        if (entry.gone || entry.segment !== undefined) continue
+        drop(entry)
+        return entry.datagram
+      }
+      return undefined
+    },
+
+    expire(now) {
+      turnEarly(now)
+      for (let at = first; at < order.length; at++) {
+        const entry = order[at]!
+        if (entry.heardAt > now - bounds.ms) break
+        if (!entry.gone && entry.segment === undefined) counts.expired++
+        drop(entry)
+      }
+      for (const [segment, entries] of promises) {
+        if (entries.every(({ gone }) => gone)) promises.delete(segment)
+      }
+      tidy()
+    },
+
+    state: () => ({ datagrams, bytes, ...counts }),
+  }
+}
