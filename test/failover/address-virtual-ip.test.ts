@@ -94,7 +94,10 @@ describe.skipIf(lacks !== undefined)(title, { timeout: 60_000 }, () => {
     const second = await network.member(b, { connection: virtualIp(...both), peerMacs: [a.mac] })
     expect(await hasNone(a)).toBe(true)
     exporter()
-
+    third.spawn(
+      ...['sh', '-c'],
+      'for i in $(seq 100); do arping -q -f -c 1 -w 1 -I eth0 192.0.2.200 & sleep 0.02; done; wait',
+    )
     const { at, ms } = await first.ask(`take 1 ${holdMs}`, 'taken')
     expect(await hasBoth(a)).toBe(true)
     expect(await first.status()).toEqual({
@@ -111,6 +114,15 @@ describe.skipIf(lacks !== undefined)(title, { timeout: 60_000 }, () => {
       `take: ${ms} ms, announced after ${(announcements('request', a)[0]!.at - at).toFixed(0)} ms ` +
         `(IPv4) and ${(announcements('advertisement', a)[0]!.at - at).toFixed(0)} ms (IPv6)`,
     )
+    const answered = await until(
+      async () =>
+        witness.frames.find(
+          ({ text }) =>
+            text.includes(`${a.mac} > ${third.mac}`) && text.includes('Reply 192.0.2.200'),
+        ),
+      'no ARP request was answered',
+    )
+    console.log(`take → first answered ARP request: ${(answered.at - at).toFixed(0)} ms`)
     await first.said('datagram', { where: said => said.family === 'IPv4' })
     await first.said('datagram', { where: said => said.family === 'IPv6' })
     expect(await knows(v4.address, a)).toBe(true)

@@ -202,6 +202,19 @@ test('a drop that the kernel refuses is an error', async () => {
   await expect(refusing.keeper.drop()).rejects.toThrow('not permitted')
 })
 
+test('where the kernel cannot be asked, and nothing was ever added, there is nothing to drop', async () => {
+  const without = host({
+    links: async () => {
+      throw new Error('ip is missing')
+    },
+  })
+  await without.keeper.open(undefined, undefined)
+  without.hold(8000)
+  await without.keeper.take(1)
+  await without.keeper.drop()
+  expect(without.reports.at(-1)).toEqual({ say: 'status', held: [], faults: ['ip is missing'] })
+})
+
 test('what had gone by itself when it was to be deleted is no error', async () => {
   const { keeper, link, has } = host({
     async apply() {

@@ -114,7 +114,7 @@ export function createKeeper(deps: KeeperDeps, initial: KeeperConfig): Keeper {
     setMaxListeners(0, probing.signal)
     const had = new Set(present.map(({ address }) => address))
     let refused: Error | undefined
-    for (let round = 0; round < mostRounds; round++) {
+    for (let round = 0; ; round++) {
       const links = await kernel.links()
       const wanted = mayHold()
       const todo = look(links, wanted)
@@ -127,6 +127,10 @@ export function createKeeper(deps: KeeperDeps, initial: KeeperConfig): Keeper {
         break
       }
       if (refused !== undefined) break
+      if (round === mostRounds) {
+        refused = new Error(`the kernel undoes changes of ${changes.map(written).join(', ')}`)
+        break
+      }
       const adds = changes.filter(change => change.do === 'add')
       if (adds.length > 0) {
         await remember(adds.map(({ address }) => address))
@@ -142,7 +146,7 @@ export function createKeeper(deps: KeeperDeps, initial: KeeperConfig): Keeper {
       await remember(present.map(({ address }) => address))
       await kernel.extend(present, lifetimeSeconds())
     }
-    forget()
+    await forget()
     if (refused !== undefined) throw refused
   }
 
@@ -231,12 +235,12 @@ export function createKeeper(deps: KeeperDeps, initial: KeeperConfig): Keeper {
   }
 
   /** What is neither configured nor in the kernel needs no remembering. */
-  function forget() {
+  async function forget() {
     const needed = new Set([...config.addresses, ...present].map(one => canonical(one.address)))
     const kept = [...remembered].filter(address => needed.has(address))
     if (kept.length === remembered.size) return
     remembered = new Set(kept)
-    void store()
+    await store()
   }
 
   async function store() {
@@ -260,12 +264,18 @@ export function createKeeper(deps: KeeperDeps, initial: KeeperConfig): Keeper {
     void reconcile('expired')
   }
 
+  /** @throws Error if an address may be left although it must not */
+  function rejectIfUnsure() {
+    // Without `ip`, nothing was ever added.
+    if (failure !== undefined && present.length + remembered.size > 0) throw new Error(failure)
+  }
+
   async function drop() {
     term = undefined
     conflicts.clear()
     probing.abort()
     await reconcile('drop')
-    if (failure !== undefined) throw new Error(failure)
+    rejectIfUnsure()
     if (present.length === 0) return
     throw new Error(`still there: ${present.map(written).join(', ')}`)
   }
@@ -284,7 +294,7 @@ export function createKeeper(deps: KeeperDeps, initial: KeeperConfig): Keeper {
       }, tickMs)
       watcher = setInterval(watch, watchMs)
       await reconcile('open')
-      if (!mayHold() && failure !== undefined) throw new Error(failure)
+      if (!mayHold()) rejectIfUnsure()
     },
 
     async configure(next) {

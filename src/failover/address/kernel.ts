@@ -34,10 +34,13 @@ export interface Kernel {
   announce(address: string, link: string, signal: AbortSignal): Promise<void>
 }
 
-/** How long an answer to a probe is waited for. */
-export const probeMs = 200
+/**
+ * How long an answer to a probe is waited for: much shorter than RFC 5227 has it, because a takeover
+ * waits for it. Who answers later is found when the address is held.
+ */
+const probeMs = 150
 /** One datagram may be lost: a second one is sent after as long. */
-const probeAgainMs = 80
+const probeAgainMs = 60
 /** `ip` answers in milliseconds; on a machine that hardly moves, in seconds. */
 const ipDeadlineMs = 3000
 const announceDeadlineMs = 3000
@@ -241,7 +244,7 @@ interface ShownLink {
 }
 
 /** From the answer of `ip -json address show`. */
-export function linksOf(shown: readonly ShownLink[]): Link[] {
+function linksOf(shown: readonly ShownLink[]): Link[] {
   return shown.map(({ ifname, flags, address, addr_info }) => ({
     name: ifname,
     loopback: flags.includes('LOOPBACK'),
