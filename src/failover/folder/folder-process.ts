@@ -15,17 +15,15 @@ const spoolEveryMs = 200
 /** With what it has started: a git that writes on would be a writer nobody knows of. */
 process.once('disconnect', () => process.kill(-process.pid, 'SIGKILL'))
 
-const opening = await new Promise<(FolderOrder & { type: 'open' })['opening']>(resolve => {
-  process.on('message', (order: FolderOrder) => {
-    if (order.type === 'open') resolve(order.opening)
-    else void carryOut(order)
-  })
+const opened = Promise.withResolvers<ReturnType<typeof createFolderWork>>()
+process.on('message', (order: FolderOrder) => {
+  if (order.type === 'ask') return void carryOut(order)
+  const writer = `${order.opening.server}-${randomBytes(6).toString('hex')}`
+  const hung = () => report({ type: 'hung' })
+  opened.resolve(createFolderWork({ hung }, { ...order.opening, writer }))
 })
 
-const work = createFolderWork(
-  { hung: () => report({ type: 'hung' }) },
-  { ...opening, writer: `${opening.server}-${randomBytes(6).toString('hex')}` },
-)
+const work = await opened.promise
 report({ type: 'ready' })
 let told = ''
 for (;;) {
@@ -38,8 +36,9 @@ for (;;) {
 
 async function carryOut({ id, what, ask }: FolderOrder & { type: 'ask' }) {
   try {
+    const { does } = await opened.promise
     // Each name has its own form of question; the compiler has checked it where it was asked.
-    const answer = await (work.does[what] as (ask: unknown) => Promise<unknown>)(ask)
+    const answer = await (does[what] as (ask: unknown) => Promise<unknown>)(ask)
     report({ type: 'answer', id, answer })
   } catch (error) {
     report({ type: 'failure', id, failure: failureOf(error as NodeJS.ErrnoException) })

@@ -85,6 +85,11 @@ export async function openRepository(
     await removeLocks(gitDir)
   }
 
+  await writeDurably(
+    join(gitDir, 'info', 'exclude'),
+    Buffer.from('*.keepwatch-tmp\n'),
+    config.writer,
+  )
   let tip = await tipOf()
   let tree = await treeOf(tip)
   let head = await readHead()
@@ -138,6 +143,8 @@ export async function openRepository(
   /** Makes the files at these paths, which people see, those of the newest commit, each in one step. */
   async function settle(paths: Iterable<string>) {
     for (const path of paths) {
+      // Somebody who was stopped in the middle of this must not put older files over newer ones.
+      demandNewest(await writerOf(gitDir))
       const hash = tree.get(path)
       const file = join(folder, path)
       if (hash === undefined) {
