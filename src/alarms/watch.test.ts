@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { type Condition, createAlarmWatch } from './watch.ts'
+import { type Condition, createAlarmWatch, type OpenAlarm } from './watch.ts'
 
 beforeEach(() => {
   vi.useFakeTimers()
@@ -8,28 +8,43 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
-const away: Condition = { key: 'standby-away', severity: 'warning', subject: 'b', text: 'gone' }
+const away: Condition = {
+  key: 'standby-away',
+  class: 'self-monitoring',
+  severity: 'warning',
+  subject: 'b',
+  text: 'gone',
+}
 
-function setUp(open: string[]) {
+function setUp(keys: string[]) {
+  const open: OpenAlarm[] = keys.map(key => ({ key, severity: 'warning' }))
   const done: string[] = []
   const counted: string[] = []
+  const told: string[][] = []
   let wrong: Condition[] = []
   const watch = createAlarmWatch({
     store: {
       open: async () => [...open],
-      async raise({ key }) {
+      async raise({ key, severity }) {
         done.push(`raise ${key}`)
-        open.push(key)
+        const at = open.findIndex(alarm => alarm.key === key)
+        open.splice(at, at < 0 ? 0 : 1, { key, severity })
       },
       async clear(key) {
         done.push(`clear ${key}`)
-        open.splice(open.indexOf(key), 1)
+        open.splice(
+          open.findIndex(alarm => alarm.key === key),
+          1,
+        )
       },
     },
-    conditions: () => wrong,
+    conditions(keys) {
+      told.push([...keys])
+      return wrong
+    },
     tally: { count: reason => counted.push(reason) },
   })
-  return { watch, done, counted, set: (now: Condition[]) => (wrong = now) }
+  return { watch, done, counted, told, set: (now: Condition[]) => (wrong = now) }
 }
 
 test('an alarm is raised once, stays as long as its condition, and is cleared once', async () => {
@@ -50,6 +65,23 @@ test('an alarm that another server left open is neither repeated nor forgotten',
   await vi.advanceTimersByTimeAsync(0)
   await watch.stop()
   expect(done).toEqual(['clear old'])
+})
+
+test('one that becomes more severe is raised again, once', async () => {
+  const { watch, done, set } = setUp(['standby-away'])
+  set([{ ...away, severity: 'critical' }])
+  await watch.start()
+  await vi.advanceTimersByTimeAsync(20_000)
+  await watch.stop()
+  expect(done).toEqual(['raise standby-away'])
+})
+
+test('who says what is wrong is told which alarms are open', async () => {
+  const { watch, told } = setUp(['old'])
+  await watch.start()
+  await vi.advanceTimersByTimeAsync(0)
+  await watch.stop()
+  expect(told).toEqual([['old']])
 })
 
 test('after stop nothing happens any more', async () => {

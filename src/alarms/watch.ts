@@ -5,14 +5,21 @@ import type { Tally } from '../lib/tally.ts'
 export interface Condition {
   /** What is wrong, for programs; there is at most one open alarm a key. */
   key: string
+  /** Who is told of it: those who asked for this class of notices. */
+  class: 'self-monitoring' | 'synchronization'
   severity: 'warning' | 'critical'
   subject: string
   text: string
 }
 
+export interface OpenAlarm {
+  key: string
+  severity: Condition['severity']
+}
+
 export interface AlarmStore {
-  /** Keys of all open alarms. */
-  open(): Promise<string[]>
+  open(): Promise<readonly OpenAlarm[]>
+  /** Of one that is open: it has become more or less severe. */
   raise(condition: Condition): Promise<unknown>
   clear(key: string): Promise<unknown>
 }
@@ -25,8 +32,8 @@ const everyMs = 5000
  */
 export function createAlarmWatch(deps: {
   store: AlarmStore
-  /** Everything that is wrong now. */
-  conditions(): Promise<readonly Condition[]> | readonly Condition[]
+  /** Everything that is wrong now. `open`: keys of the alarms, which may end later than they begin. */
+  conditions(open: ReadonlySet<string>): Promise<readonly Condition[]> | readonly Condition[]
   tally: Pick<Tally<'alarms'>, 'count'>
 }): Component {
   let timer: NodeJS.Timeout | undefined
@@ -34,12 +41,13 @@ export function createAlarmWatch(deps: {
 
   async function look() {
     try {
-      const open = new Set(await deps.store.open())
-      const now = await deps.conditions()
+      const open = new Map((await deps.store.open()).map(({ key, severity }) => [key, severity]))
+      const now = await deps.conditions(new Set(open.keys()))
       for (const condition of now) {
-        if (!open.delete(condition.key)) await deps.store.raise(condition)
+        if (open.get(condition.key) !== condition.severity) await deps.store.raise(condition)
+        open.delete(condition.key)
       }
-      for (const key of open) await deps.store.clear(key)
+      for (const key of open.keys()) await deps.store.clear(key)
     } catch (error) {
       deps.tally.count('alarms', () => ({ error: (error as Error).message }))
     }

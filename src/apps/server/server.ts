@@ -150,7 +150,7 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
       store: {
         async open() {
           const { rows } = await alarms.list({ open: true, limit: 1000 })
-          return rows.map(({ key }) => key)
+          return rows
         },
         raise: condition => inTerm(term)(tx => alarms.raise(tx, condition)),
         clear: key => inTerm(term)(tx => alarms.clear(tx, key)),
