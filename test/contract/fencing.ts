@@ -30,6 +30,7 @@ const who = { name: 'a test' }
 
 /** Written by everybody, at any time. */
 const unfenced = [
+  'hand_overs',
   'heartbeat',
   'leadership',
   'migrations',

@@ -122,6 +122,33 @@ export function stateContract(server: () => string): void {
     expect(await sessions.find(last.secret)).toBeNull()
   })
 
+  test('a session is handed over by a code: once, in time, for no longer, and not after its end', async () => {
+    const users = createUsers({ database })
+    const sessions = createSessions({ database })
+    const { user } = (await write(tx => users.createFirst(tx)))!
+    const first = await sessions.create(user.id, 60)
+    const { code, expires } = (await sessions.createHandOver(first.secret, 30))!
+    expect(expires.getTime()).toBeLessThan(first.expires.getTime())
+    expect(await sessions.find(code)).toBeNull()
+    const takings = await Promise.all([1, 2, 3].map(() => sessions.takeOver(code)))
+    const [second, ...others] = takings.filter(taken => taken !== null)
+    expect(others).toEqual([])
+    expect(second).toMatchObject({ user, expires: first.expires })
+    expect(await sessions.find(second!.secret)).toEqual({ user, expires: first.expires })
+    expect(await sessions.find(first.secret)).not.toBeNull()
+
+    expect(await sessions.createHandOver('unknown', 30)).toBeNull()
+    expect(await sessions.takeOver('unknown')).toBeNull()
+    const late = await sessions.createHandOver(first.secret, 0)
+    expect(await sessions.takeOver(late!.code)).toBeNull()
+    const many = []
+    for (let i = 0; i < 21; i++) many.push(await sessions.createHandOver(first.secret, 30 + i))
+    expect(await sessions.takeOver(many[0]!.code)).toBeNull()
+    expect(await sessions.takeOver(many[1]!.code)).not.toBeNull()
+    await sessions.remove(first.secret)
+    expect(await sessions.takeOver(many[2]!.code)).toBeNull()
+  })
+
   test('tokens are found by their secret, which is shown once, until they expire or are removed', async () => {
     const tokens = createTokens({ database })
     const make = (name: string, expires: Date | null) =>

@@ -49,6 +49,26 @@ export const sessionEndpoints = {
     write: false,
     response: z.object({}),
   }),
+  handOverSession: endpoint({
+    method: 'POST',
+    path: '/session/hand-over',
+    summary:
+      'A code to go on at the other server under another host name: once, within ten minutes',
+    tag: 'session',
+    role: 'viewer',
+    write: false,
+    response: z.object({ code: z.string(), expires: moment }),
+  }),
+  takeOverSession: endpoint({
+    method: 'POST',
+    path: '/session/take-over',
+    summary: 'Go on with such a code; sets the session cookie of this host name',
+    tag: 'session',
+    role: 'anyone',
+    write: false,
+    body: z.strictObject({ code: z.string().min(1).max(200) }),
+    response: session,
+  }),
   changePassword: endpoint({
     method: 'POST',
     path: '/session/password',

@@ -106,6 +106,57 @@ describe('wrong passwords', () => {
   })
 })
 
+describe('a session that is handed over', () => {
+  const handOver = (headers: Record<string, string>) =>
+    edge.call('POST', `${session}/hand-over`, { headers })
+  const takeOver = (code: string) => edge.call('POST', `${session}/take-over`, { body: { code } })
+
+  test('goes on with a cookie of its own, for the same person and no longer', async () => {
+    const cookie = edge.cookieOf('operator')
+    const made = await handOver({ cookie })
+    expect(made.status).toBe(200)
+    const minutes = (Date.parse(made.json.expires) - Date.now()) / 60_000
+    expect(minutes).toBeGreaterThan(9.9)
+    expect(minutes).toBeLessThan(10.1)
+    const taken = await takeOver(made.json.code)
+    expect(taken.json).toEqual((await who(cookie)).json)
+    const own = taken.headers['set-cookie']![0]!.split(';')[0]!
+    expect(own).not.toBe(cookie)
+    expect((await who(own)).json).toMatchObject({ user: 'operator' })
+  })
+
+  test('is taken over once, and the code opens nothing else', async () => {
+    const { code } = (await handOver({ cookie: edge.cookieOf('viewer') })).json
+    expect((await who(`keepwatch=${code}`)).status).toBe(401)
+    expect((await takeOver(code)).status).toBe(200)
+    const again = await takeOver(code)
+    expect(again).toMatchObject({ status: 401, json: { error: { code: 'not-logged-in' } } })
+    expect(again.headers['set-cookie']).toBeUndefined()
+  })
+
+  test('is one of a person whose password is chosen, not a token', async () => {
+    expect((await handOver({})).status).toBe(401)
+    expect((await handOver({ cookie: edge.cookieOf('new') })).json.error.code).toBe(
+      'password-change-required',
+    )
+    expect((await handOver({ authorization: edge.tokenOf('viewer') })).json.error.code).toBe(
+      'not-allowed',
+    )
+  })
+
+  test('is not had by trying codes', async () => {
+    for (let i = 0; i < 5; i++) expect((await takeOver(`wrong ${i}`)).status).toBe(401)
+    expect((await takeOver('wrong')).status).toBe(429)
+    expect((await logIn('viewer')).status).toBe(200)
+  })
+
+  test('goes on at a standby too', async () => {
+    edge.pair.role = 'standby'
+    const { code } = (await handOver({ cookie: edge.cookieOf('viewer') })).json
+    expect((await takeOver(code)).status).toBe(200)
+  })
+})
+
 describe('the limit on log-ins', () => {
   test('forgets after a minute, forgives what was right, and counts a network of IPv6 as one', () => {
     let now = 1_000_000

@@ -31,6 +31,10 @@ export interface SessionStores<Tx> {
     create(userId: string, seconds: number): Promise<{ secret: string; expires: Date }>
     find(secret: string): Promise<{ user: User; expires: Date } | null>
     remove(secret: string): Promise<void>
+    /** Null: the session has ended. */
+    createHandOver(secret: string, seconds: number): Promise<{ code: string; expires: Date } | null>
+    /** Works once; null: the code is not good, or no longer. */
+    takeOver(code: string): Promise<{ secret: string; user: User; expires: Date } | null>
   }
   tokens: {
     list(): Promise<Token[]>
@@ -44,6 +48,7 @@ export interface SessionStores<Tx> {
 }
 
 const sessionSeconds = 12 * 3600
+const handOverSeconds = 600
 
 /** Who a secret belongs to, for the HTTP edge. */
 export function createAuthenticate<Tx>(stores: SessionStores<Tx>) {
@@ -78,6 +83,8 @@ export function sessionRoutes<Tx>(deps: {
   | 'logIn'
   | 'getSession'
   | 'logOut'
+  | 'handOverSession'
+  | 'takeOverSession'
   | 'changePassword'
   | 'listTokens'
   | 'createToken'
@@ -85,6 +92,7 @@ export function sessionRoutes<Tx>(deps: {
 > {
   const { stores, write } = deps
   const limit = createLogInLimit(deps.now)
+  const codeLimit = createLogInLimit(deps.now)
 
   /** The user, if the password is his. @throws ApiError if too many were wrong */
   async function verify(name: string, password: string, address: string): Promise<User | null> {
@@ -124,6 +132,30 @@ export function sessionRoutes<Tx>(deps: {
       setSession(undefined)
       if (caller?.session !== undefined) await stores.sessions.remove(caller.session)
       return {}
+    },
+
+    async handOverSession({ caller }) {
+      if (caller.session === undefined) {
+        throw new ApiError('not-allowed', 'only a session can be handed over, a token cannot')
+      }
+      const made = await stores.sessions.createHandOver(caller.session, handOverSeconds)
+      if (!made) throw new ApiError('not-logged-in', 'the session has ended; log in')
+      return wire(made)
+    },
+
+    async takeOverSession({ body, address, setSession }) {
+      const attempt = codeLimit.begin('', address)
+      if (!attempt) throw new ApiError('too-many-requests', 'too many wrong codes; wait a minute')
+      const session = await stores.sessions.takeOver(body.code).catch((error: unknown) => {
+        attempt.forgive()
+        throw error
+      })
+      if (!session) {
+        throw new ApiError('not-logged-in', 'the code was used, or is too old; log in')
+      }
+      attempt.forgive()
+      setSession(session)
+      return sessionOf(session.user, session.expires)
     },
 
     async changePassword({ body, caller, address }) {

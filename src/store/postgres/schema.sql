@@ -68,6 +68,14 @@ CREATE TABLE devices (
 );
 CREATE TRIGGER fence BEFORE INSERT OR DELETE OR UPDATE ON public.devices FOR EACH STATEMENT EXECUTE FUNCTION fence_check();
 
+CREATE TABLE hand_overs (
+  code_hash bytea NOT NULL,
+  session_hash bytea NOT NULL,
+  expires timestamp with time zone NOT NULL,
+  CONSTRAINT hand_overs_pkey PRIMARY KEY (code_hash),
+  CONSTRAINT hand_overs_session_hash_fkey FOREIGN KEY (session_hash) REFERENCES sessions(token_hash) ON DELETE CASCADE
+);
+
 CREATE TABLE heartbeat (
   only_row boolean NOT NULL DEFAULT true,
   term bigint NOT NULL DEFAULT 0,

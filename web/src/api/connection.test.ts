@@ -49,6 +49,9 @@ function createFakePair() {
       heartbeat: { counter: 1, ageMs: pair.ageMs, recentMs: [] },
       timings: { heartbeatMs: 1000, leaseMs: 10_000, timeoutMs: 60_000 },
       database: { reachable: true, latencyMs: 1 },
+      paused: null,
+      address: { type: 'none', what: [], held: true, fault: null },
+      operation: null,
     }
   }
 
