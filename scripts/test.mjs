@@ -23,6 +23,8 @@ const programs = {
   named: 'bind9',
   nsupdate: 'bind9-dnsutils',
   aiosmtpd: 'python3-aiosmtpd',
+  sshfs: 'sshfs',
+  git: 'git',
 }
 
 await prepare()

@@ -37,6 +37,13 @@ const allowed: Record<string, readonly string[]> = {
 const pureFiles = [
   'src/failover/machine.ts',
   'src/failover/acting.ts',
+  'src/failover/files/manifest.ts',
+  'src/failover/folder/fault.ts',
+  'src/failover/folder/judge.ts',
+  'src/failover/folder/mount.ts',
+  'src/failover/folder/place.ts',
+  'src/failover/lease/grant.ts',
+  'src/failover/lost-terms.ts',
   'src/failover/standing.ts',
   'src/failover/states.ts',
   'src/failover/step.ts',

@@ -89,11 +89,11 @@ export function createAdoption(
   const { folder, store, clock, log } = deps
   const { scanMs = 10_000, keepMs = 3_600_000 } = config
   const tally = createTally<Problem>(deps, {
-    name: 'adoption_problems',
+    name: 'folder_adoption_problems',
     help: 'Segments in the shared folder that could not be taken over, by reason.',
   })
   const counter = new Counter({
-    name: 'keepwatch_adopted_segments_total',
+    name: 'keepwatch_folder_adopted_segments_total',
     help: 'Segments of other servers that were stored from the shared folder.',
     labelNames: ['kind'],
     registers: [deps.metrics],

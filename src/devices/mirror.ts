@@ -347,7 +347,7 @@ const longestName = 200
  * Letters, digits, dots, hyphens and underscores stay; every other byte, and a dot in front, is
  * `%XX`. What is too long for a file system is cut and ends in a hash.
  */
-export function encodeName(name: string): string {
+function encodeName(name: string): string {
   const encoded = [...Buffer.from(name)]
     .map((byte, index) => {
       const character = String.fromCharCode(byte)

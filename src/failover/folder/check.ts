@@ -23,7 +23,7 @@ import {
 } from './judge.ts'
 import type { Exercise, Inspection } from './protocol.ts'
 
-export const folderCheckPath = '/link/v1/folder/check'
+const folderCheckPath = '/link/v1/folder/check'
 
 /** The other server, asked to look into its mount of the folder. */
 export interface OtherFolder {

@@ -110,7 +110,7 @@ export function createSharedFolder(
 ): SharedFolder {
   const { log, clock } = deps
   const { server, incarnation, deployment, spool } = config
-  const { probeMs = 2000, answerMs = 5000, reserveBytes = 256 * 1024 * 1024 } = config
+  const { probeMs = 2000, answerMs = 5000, reserveBytes = 64 * 1024 * 1024 } = config
   const { sweepMs = 3_600_000 } = config
   const tally = createTally<Problem>(deps, {
     name: 'folder_problems',
