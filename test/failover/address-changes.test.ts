@@ -76,7 +76,8 @@ describe.skipIf(lacks !== undefined)(title, { timeout: 60_000 }, () => {
     const first = await network.member(a, { connection: virtualIp, dataDir })
     await first.ask('stop', 'stopped')
     await first.kill()
-    await a.run('ip', 'address', 'add', '192.0.2.200/24', 'dev', 'eth0')
+    const lifetime = ['valid_lft', '60', 'preferred_lft', '60']
+    await a.run('ip', 'address', 'add', '192.0.2.200/24', 'dev', 'eth0', ...lifetime)
     const second = await network.member(a, { dataDir })
     expect((await second.status()).type).toBe('virtual-ip')
     expect(await has(a), 'a passive boot drops').toBe(false)

@@ -351,7 +351,7 @@ describe.skipIf(lacks !== undefined)(title, { timeout: 60_000 }, () => {
     // The server's own address is neither taken nor touched.
     await member.ask(`configure ${asked({ address: a.v4, prefix: 24 })}`, 'configured')
     await member.ask(`take 2 ${holdMs}`, 'taken')
-    expect(await faultOf(member)).toContain("this server's own address")
+    expect(await faultOf(member)).toContain('that this server has for itself')
     await member.ask('drop', 'dropped')
     expect(await a.addresses()).toContain(`${a.v4}/24`)
   })

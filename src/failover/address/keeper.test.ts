@@ -183,6 +183,27 @@ test('a stranger who answers is named and asked again after 5 s; the fenced peer
   })
 })
 
+test('an address that the server had before it was set as virtual is left alone', async () => {
+  const { keeper, link, done, hold, has, reports } = host()
+  link.addresses.push({ address, prefix: 24, permanent: true })
+  await keeper.open(undefined, undefined)
+  hold(8000)
+  await keeper.take(1)
+  await keeper.drop()
+  expect(has()).toBe(true)
+  expect(done).toEqual([])
+  const { faults } = reports.at(-1) as { faults: string[] }
+  expect(faults.join()).toContain('an address that this server has for itself')
+})
+
+test('an address that somebody gives to a passive server later is dropped', async () => {
+  const { keeper, link, has } = host()
+  await keeper.open(undefined, undefined)
+  link.addresses.push({ address, prefix: 24, permanent: true })
+  await keeper.drop()
+  expect(has()).toBe(false)
+})
+
 test('its own other interface does not count as somebody else', async () => {
   const { keeper, hold, has } = host({ probe: async () => ['02:00:00:00:00:0a'] })
   await keeper.open(undefined, undefined)

@@ -10,7 +10,7 @@ import { elapsed } from '../timings.ts'
 import { createAnnouncer } from './announcer.ts'
 import type { KeeperConfig, KeeperProblem, KeeperReport } from './keeper-protocol.ts'
 import type { Kernel } from './kernel.ts'
-import { type Change, canonical, type Link, plan, written } from './plan.ts'
+import { alreadyThere, type Change, canonical, type Link, plan, written } from './plan.ts'
 
 export interface KeeperDeps {
   /** Its monotonic time is that of the holds. */
@@ -62,6 +62,8 @@ export function createKeeper(deps: KeeperDeps, initial: KeeperConfig): Keeper {
   let hold: Hold | undefined
   let term: number | undefined
   let remembered = new Set<string>()
+  /** Set as virtual, but this server had it before. */
+  let foreign: string[] = []
   let ticker: NodeJS.Timeout | undefined
   let watcher: NodeJS.Timeout | undefined
   /** The work on the kernel, one piece after another. */
@@ -116,6 +118,7 @@ export function createKeeper(deps: KeeperDeps, initial: KeeperConfig): Keeper {
     let refused: Error | undefined
     for (let round = 0; ; round++) {
       const links = await kernel.links()
+      if (round === 0) recognize(links, why)
       const wanted = mayHold()
       const todo = look(links, wanted)
       if (round === 0) notice(todo, had, why)
@@ -152,7 +155,8 @@ export function createKeeper(deps: KeeperDeps, initial: KeeperConfig): Keeper {
 
   /** Compares the kernel with what should be. */
   function look(links: readonly Link[], wanted: boolean) {
-    const { own, addresses } = config
+    const own = [...config.own, ...foreign]
+    const { addresses } = config
     const intention = {
       ...{ wanted, own, addresses, remembered: [...remembered], interface: config.interface },
     }
@@ -161,6 +165,13 @@ export function createKeeper(deps: KeeperDeps, initial: KeeperConfig): Keeper {
     present = wanted ? todo.held : todo.change.filter(change => change.do === 'delete')
     announcer.settle(wanted ? todo.held : [])
     return todo
+  }
+
+  /** What is set as virtual must not be there already; what appears later, somebody put there. */
+  function recognize(links: readonly Link[], why: Why) {
+    const there = alreadyThere({ addresses: config.addresses, remembered: [...remembered] }, links)
+    const asks = why === 'open' || why === 'configure'
+    foreign = asks ? there : foreign.filter(address => there.includes(address))
   }
 
   function notice(todo: ReturnType<typeof plan>, had: ReadonlySet<string>, why: Why) {

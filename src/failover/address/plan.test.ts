@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { canonical, type Intention, type Link, plan } from './plan.ts'
+import { alreadyThere, canonical, type Intention, type Link, plan } from './plan.ts'
 
 function link(name: string, ...addresses: string[]): Link {
   return {
@@ -84,14 +84,12 @@ describe('an active server', () => {
     expect(change).toEqual([{ do: 'delete', address: '2001:db8::10', prefix: 64, link: 'eth0' }])
   })
 
-  test('does not take an address by which it is itself known', () => {
+  test('does not take an address that it has for itself', () => {
     const links = [link('eth0', ...ethernet)]
     const addresses = [{ address: '192.0.2.1', prefix: 24 }]
     const { add, change, faults } = plan({ ...intention, addresses, own: ['192.0.2.1'] }, links)
-    expect([...add, ...change]).toEqual([
-      // Remembered and no longer configured, but not there.
-    ])
-    expect(faults.get('192.0.2.1')).toContain("this server's own address")
+    expect([...add, ...change]).toEqual([])
+    expect(faults.get('192.0.2.1')).toContain('an address that this server has for itself')
   })
 
   test('says that an interface is down or has no cable', () => {
@@ -125,15 +123,24 @@ describe('a passive server', () => {
 
   test('leaves the only address of an interface, which it never added itself', () => {
     const addresses = [{ address: '192.0.2.1', prefix: 24 }]
-    const links = [link('eth0', ...ethernet)]
-    const mistaken = { ...passive, addresses, remembered: [] }
-    const { change, faults } = plan(mistaken, links)
+    const { change, faults } = plan({ ...passive, addresses, remembered: [] }, [
+      link('eth0', ...ethernet),
+    ])
     expect(change).toEqual([])
     expect(faults.get('192.0.2.1')).toContain('the only address that this server has on eth0')
-    expect(
-      plan({ ...mistaken, remembered: ['192.0.2.1'], own: ['192.0.2.1'] }, links),
-    ).toMatchObject({ change: [] })
   })
+
+  test('deletes what it once added, also if it is counted among its own by now', () => {
+    const links = [link('eth0', ...ethernet, '192.0.2.10/24*')]
+    const { change } = plan({ ...passive, addresses: [], own: ['192.0.2.1', '192.0.2.10'] }, links)
+    expect(change.map(one => one.address)).toEqual(['192.0.2.10'])
+  })
+})
+
+test('an address that is there for good, and was never added, is not for moving', () => {
+  const links = [link('eth0', ...ethernet, '192.0.2.10/24', '2001:db8::10/64*')]
+  expect(alreadyThere({ ...intention, remembered: [] }, links)).toEqual(['192.0.2.10'])
+  expect(alreadyThere(intention, links)).toEqual([])
 })
 
 test('an address has one spelling', () => {

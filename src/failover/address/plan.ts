@@ -26,7 +26,7 @@ export interface Intention {
   addresses: readonly VirtualAddress[]
   /** Addresses that were added once, and may still be there. */
   remembered: readonly string[]
-  /** Addresses by which this server itself is known: never touched. */
+  /** Addresses that this server has for itself: never touched, unless it once added them. */
   own: readonly string[]
   /** On which interface they go; by default the one of their network. */
   interface: string | undefined
@@ -54,20 +54,22 @@ export interface Plan {
 export function plan(intention: Intention, links: readonly Link[]): Plan {
   const result: Plan = { add: [], change: [], held: [], faults: new Map() }
   const desired = new Map(intention.addresses.map(one => [canonical(one.address), one.prefix]))
-  const own = new Set(intention.own.map(canonical))
+  const remembered = new Set(intention.remembered.map(canonical))
+  const own = new Set(intention.own.map(canonical).filter(address => !remembered.has(address)))
   for (const [address, prefix] of desired) {
     const found = placesOf(address, links)
     if (own.has(address)) {
       result.faults.set(
         address,
-        `${address} is this server's own address: choose one that no machine has`,
+        `${address} is an address that this server has for itself, so it is left alone: choose one ` +
+          'that no machine has',
       )
     } else if (intention.wanted) {
       place({ address, prefix }, found, { intention, links, desired, result })
     } else remove(address, found, { intention, links, result })
   }
-  for (const address of new Set(intention.remembered.map(canonical))) {
-    if (desired.has(address) || own.has(address)) continue
+  for (const address of remembered) {
+    if (desired.has(address)) continue
     remove(address, placesOf(address, links), { intention, links, result })
   }
   return result
@@ -76,6 +78,21 @@ export function plan(intention: Intention, links: readonly Link[]): Plan {
 interface Found {
   link: Link
   entry: LinkAddress
+}
+
+/**
+ * The addresses that this server has already, and not through Keepwatch: whoever sets one of them as
+ * a virtual address has mistaken it.
+ */
+export function alreadyThere(
+  { addresses, remembered }: Pick<Intention, 'addresses' | 'remembered'>,
+  links: readonly Link[],
+): string[] {
+  const known = new Set(remembered.map(canonical))
+  return addresses
+    .map(one => canonical(one.address))
+    .filter(address => !known.has(address))
+    .filter(address => placesOf(address, links).some(({ entry }) => entry.permanent))
 }
 
 function placesOf(address: string, links: readonly Link[]): Found[] {
