@@ -4,7 +4,6 @@
  */
 import { spawn } from 'node:child_process'
 import { isIPv6 } from 'node:net'
-import { networkInterfaces } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Connection } from './address.ts'
 import type { Change, Link } from './plan.ts'
@@ -79,13 +78,6 @@ export function requiredTools(connection: Connection): RequiredTool[] {
     ...(six ? [tool('ndisc6', 'to probe for IPv6 addresses')] : []),
     ...(six ? [tool('ndptool', 'to announce IPv6 addresses')] : []),
   ]
-}
-
-/** The MAC addresses of this host's interfaces: what the other server should know it by. */
-export function ownMacs(): string[] {
-  const entries = Object.values(networkInterfaces()).flatMap(list => list ?? [])
-  const macs = entries.filter(({ internal }) => !internal).map(({ mac }) => mac.toLowerCase())
-  return [...new Set(macs)].filter(mac => mac !== '00:00:00:00:00:00').toSorted()
 }
 
 export function createKernel(): Kernel {
