@@ -1,16 +1,13 @@
 /** The pages under docs/ say what the code says: settings, metrics, options, files, tests. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { Command } from 'commander'
 import { describe, expect, test } from 'vitest'
 import type { z } from 'zod'
 import { collectorFileSettings } from '../src/apps/collector.ts'
 import { serverSettings } from '../src/apps/server/settings.ts'
-import { certificateCommand } from '../src/cli/certificate.ts'
-import { collectorCommand } from '../src/cli/collector.ts'
-import { pairCommand } from '../src/cli/pair.ts'
-import { serverCommand } from '../src/cli/server.ts'
-import { simulateCommand } from '../src/cli/simulate.ts'
-import { statusCommand } from '../src/cli/status.ts'
+import { withTarget } from '../src/cli/client.ts'
+import { commands } from '../src/cli/commands.ts'
 import { parseSettings } from '../src/lib/settings.ts'
 
 const root = join(import.meta.dirname, '..')
@@ -61,19 +58,20 @@ test('pages speak of metrics that there are', () => {
 
 test('the reference of the command line names every option of every command', () => {
   const page = read('docs/reference/cli.md')
-  const commands = [
-    pairCommand(),
-    serverCommand(),
-    collectorCommand(),
-    statusCommand(),
-    certificateCommand(),
-    simulateCommand(),
-  ]
-  for (const command of commands) {
-    const section = sectionOf(page, `keepwatch ${command.name()}`)
-    const shown = rowsOf(section).map(([option]) => option)
-    expect(shown, command.name()).toEqual(command.options.map(({ flags }) => flags))
+  const shownIn = (title: string) => rowsOf(sectionOf(page, title)).map(([option]) => option)
+  const flagsOf = (command: Command) => command.options.map(({ flags }) => flags)
+  // What all that talk to a server have is said once.
+  const common = [...flagsOf(withTarget(new Command())), '--json']
+  expect(shownIn('Which server')).toEqual(common)
+  const check = (command: Command, title: string) => {
+    for (const inner of command.commands) check(inner, `${title} ${inner.name()}`)
+    if (command.commands.length > 0) return
+    const flags = flagsOf(command)
+    const talks = common.every(flag => flags.includes(flag))
+    const own = talks ? flags.filter(flag => !common.includes(flag)) : flags
+    expect(shownIn(title), title).toEqual(own)
   }
+  for (const command of commands()) check(command, `keepwatch ${command.name()}`)
 })
 
 test('links lead to pages that are there', () => {

@@ -38,7 +38,7 @@ export function withSettings(command: Command): Command {
     .option('--smtp-from <address>', 'sender of the mails')
     .option('--smtp-security <kind>', 'none, opportunistic, starttls or tls')
     .option('--smtp-user <name>', 'user at the mail server; `none` for none')
-    .option('--smtp-password-file <file>', 'file with his password')
+    .option('--smtp-password-file <file>', 'file with the password of that user')
     .option('--webhook <url>', 'told the same as the recipients; `none` for none')
     .option('--webhook-secret-file <file>', 'file with the secret that signs it')
     .option(

@@ -137,8 +137,11 @@ async function exchange(url: string, token: JoinToken, request: JoinRequest): Pr
   let console = url.replace(/\/+$/, '')
   for (let count = 0; ; count++) {
     const { status, text } = await post(`${console}${basePath}/pair/join`, body)
+    const nothing = () => new Error(`${console} is no Keepwatch console: it answered ${status}`)
     if (status === 200) {
-      const { sealed: answer } = z.object({ sealed: z.string() }).parse(JSON.parse(text))
+      const { data } = z.object({ sealed: z.string() }).safeParse(jsonOf(text))
+      if (data === undefined) throw nothing()
+      const { sealed: answer } = data
       const opened = unsealJoin(token, 'answer', nonce, answer)
       if (opened === undefined) {
         throw new Error(`${console} does not know the token’s secret: it is not the first server`)
@@ -146,7 +149,7 @@ async function exchange(url: string, token: JoinToken, request: JoinRequest): Pr
       return joinAnswer.parse(opened)
     }
     const { data } = errorBody.safeParse(jsonOf(text))
-    if (data === undefined) throw new Error(`${console} is no Keepwatch console (${status})`)
+    if (data === undefined) throw nothing()
     const { code, message, active } = data.error
     if (code !== 'not-active' || !active || count === redirects) {
       throw new Error(`${console} does not let this machine in: ${message}`)
