@@ -54,6 +54,8 @@ export interface PairCollector extends Collector {
   setServers(servers: readonly NamedServer[]): void
   /** @see Reception.claim */
   claim(claim: Claim): Promise<number[]>
+  /** @see Reception.otherIsAlive */
+  otherIsAlive(): void
   /** @see Reception.ended */
   ended(segment: string, stored: boolean): void
   /** The server is gone: what is decoded goes to the spool, and nothing else is waited for. */
@@ -279,6 +281,9 @@ export function createCollector(
     to.reports = setInterval(async () => {
       if (reporting || !accepting) return
       reporting = true
+      if (others.includes(to.name) && reception?.role().active && reception.fresh()) {
+        await to.delivery.alive()
+      }
       const answer = await to.delivery.report(collector.state())
       reporting = false
       if (answer !== undefined && follower.heard(to.name, answer)) setServers(follower.servers())
@@ -405,6 +410,7 @@ export function createCollector(
       if (reception === undefined) throw new Error('this collector is not one of a pair')
       return reception.claim(claim)
     },
+    otherIsAlive: () => reception?.otherIsAlive(),
     ended: (segment, stored) => reception?.ended(segment, stored),
     async abandon(withinMs) {
       accepting = false

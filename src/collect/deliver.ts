@@ -54,6 +54,8 @@ export interface DeliveryState {
 
 export interface Delivery extends Component {
   state(): DeliveryState
+  /** Tells the other server's collector that this one is active. */
+  alive(): Promise<void>
   /** Tells the server how the collector is; what it answers, undefined when it cannot be told. */
   report(collector: object): Promise<CollectorAnswer | undefined>
 }
@@ -398,6 +400,14 @@ export function createDelivery(
       await running
       agent?.destroy()
       agent = undefined
+    },
+
+    async alive() {
+      if (agent === undefined || !reachable) return
+      await call('POST', linkPaths.alive, {
+        signal: stopping.signal,
+        timeoutMs: claimTimeoutMs,
+      }).catch(error => deps.log.debug({ server: server.name, error }, 'not told'))
     },
 
     async report(collector) {

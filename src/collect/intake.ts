@@ -52,6 +52,8 @@ export interface Intake {
   sealAll(): void
   /** Begins afresh with what was learned and a snapshot of templates, the newer of each exporter. */
   activate(snapshot: unknown): void
+  /** Decodes with what was learned until now, and goes on learning. */
+  catchUp(): void
   /** Goes on learning with what is known. */
   deactivate(): void
   /** What is known of templates and rates; another object after `activate`. */
@@ -149,6 +151,8 @@ export function createIntake(deps: {
   }
   let flows = flowDecoder()
   let learner: typeof flows | undefined
+  /** The learner's version that `flows` knows. */
+  let caughtUp = Number.NaN
   const syslog = createSyslogDecoder({
     batch: batches.syslog,
     onProblem: problem => tallies.syslog.count(problem),
@@ -311,9 +315,17 @@ export function createIntake(deps: {
     activate(snapshot) {
       const learned = learner?.templates.export()
       learner = undefined
+      caughtUp = Number.NaN
       flows = flowDecoder()
       const count = flows.templates.import(mergeTemplates([learned, snapshot]))
       if (count > 0) deps.log.info({ count }, 'flow templates taken over')
+    },
+
+    catchUp() {
+      if (learner === undefined || learner.templates.version === caughtUp) return
+      caughtUp = learner.templates.version
+      flows = flowDecoder()
+      flows.templates.import(learner.templates.export())
     },
 
     deactivate() {

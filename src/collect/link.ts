@@ -17,6 +17,8 @@ export const linkPaths = {
   /** POST: a segment's manifest, before the segment; answered with `claimAnswer`. */
   claim: (collector: string, kind: string, sequence: number) =>
     `/link/v1/claims/${collector}/${kind}/${sequence}`,
+  /** POST: the collector inside the other server is active. */
+  alive: '/link/v1/claims/alive',
   /** GET: what a server says to its peer. */
   state: '/link/v1/state',
 } as const

@@ -81,6 +81,7 @@ export function observeCollector(deps: {
     ['counter', 'ring_claimed_total', 'Datagrams taken out of the ring because the active has them.', [], inPair(({ ring }) => [[{}, ring.claimed]])],
     ['counter', 'ring_forgotten_total', 'Datagrams forgotten: too many, or too old.', ['reason'], inPair(({ ring }) => [[{ reason: 'overflown' }, ring.overflown], [{ reason: 'expired' }, ring.expired]])],
     ['counter', 'replayed_datagrams_total', 'Datagrams out of the ring that were decoded after a takeover.', [], inPair(({ replayed }) => [[{}, replayed]])],
+    ['counter', 'rescued_datagrams_total', 'Datagrams decoded by the standby because the active, though it lives, never had them.', [], inPair(({ rescued }) => [[{}, rescued]])],
     ['counter', 'disputed_datagrams_total', 'Datagrams that the other server had taken in too, and left out.', [], inPair(({ disputed }) => [[{}, disputed]])],
     ['gauge', 'server_waiting_segments', 'Segments that the server does not have.', ['server'], perServer(({ waiting }) => waiting)],
   ] as const

@@ -57,6 +57,8 @@ export interface Reception {
   hear(arrival: Arrival): void
   /** Places in the manifest of the datagrams that were taken here. */
   claim(claim: Claim): Promise<number[]>
+  /** The other server's collector is active, and is heard. */
+  otherIsAlive(): void
   /** A segment of the other server was stored, or could not be. */
   ended(segment: string, stored: boolean): void
   /** A batch was closed; the result is to be called when it is on disk. */
@@ -76,6 +78,8 @@ export interface ReceptionState {
   late: number
   /** Datagrams of the other server's segments that were taken here. */
   disputed: number
+  /** Datagrams that the active never had, though it lives: decoded by the standby. */
+  rescued: number
   /** How long the last takeover took until everything in the ring was decoded, ms. */
   replayMs: number | null
 }
@@ -85,6 +89,10 @@ const staleMs = 3000
 /** Between slices of a replay the sockets are read. */
 const sliceMs = 8
 const claimWaitMs = 2500
+/** The other says that it lives every two seconds. */
+const aliveMs = 6000
+/** Datagrams in one second's tick. */
+const rescueAtOnce = 5000
 /** As long as anybody may ask for: the ring's time, and the other's own delays. */
 const takenBounds = { ms: 120_000, datagrams: 8_000_000 }
 const maxReplayedBytes = 64 * 1024 * 1024
@@ -113,6 +121,8 @@ export function createReception(
   let replaying: Promise<void> | undefined
   let replayed = 0
   let replayMs: number | null = null
+  let rescued = 0
+  let aliveAt = Number.NEGATIVE_INFINITY
   const counts = { late: 0, disputed: 0 }
 
   const isFresh = (now: number) => now - saidAt <= staleMs
@@ -145,6 +155,17 @@ export function createReception(
     replaying ??= replay().finally(() => {
       replaying = undefined
     })
+  }
+
+  /** Half the ring's time is enough for the active to say what it has. */
+  function rescue(now: number) {
+    for (let count = 0; count < rescueAtOnce; count++) {
+      const arrival = ring.overdue(now - config.ring.ms / 2)
+      if (arrival === undefined) return
+      if (count === 0) intake.catchUp()
+      intake.take(arrival)
+      rescued++
+    }
   }
 
   function remember(manifest: Manifest) {
@@ -212,6 +233,10 @@ export function createReception(
       return places
     },
 
+    otherIsAlive() {
+      aliveAt = clock.monotonic()
+    },
+
     ended(segment, stored) {
       storing.delete(segment)
       if (stored) ring.settle(segment)
@@ -232,6 +257,7 @@ export function createReception(
 
     tick() {
       const now = clock.monotonic()
+      if (!role.active && isFresh(clock.wall()) && now - aliveAt < aliveMs) rescue(now)
       ring.expire(now)
       taken.expire(now)
     },
@@ -241,6 +267,7 @@ export function createReception(
       term: role.term,
       ring: ring.state(),
       replayed,
+      rescued,
       replayMs,
       ...counts,
     }),

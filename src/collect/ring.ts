@@ -41,6 +41,11 @@ export interface Ring<D extends Heard> {
   takeBack(except: ReadonlySet<string>): void
   /** Takes out the oldest that is promised to nobody. */
   next(): D | undefined
+  /**
+   * The same, if it came before `before` (monotonic), and its sender is not one that the active
+   * hears and that is compared by time: the active would have named it by now.
+   */
+  overdue(before: number): D | undefined
   /** Forgets what is too old. */
   expire(now: number): void
   state(): RingState
@@ -73,7 +78,8 @@ interface Twins {
 
 interface Source {
   entries: Entry[]
-  heardAt: number
+  /** When a manifest last named it. */
+  namedAt: number
   /** When a manifest last named one of its datagrams. */
   matchedAt: number
 }
@@ -86,6 +92,9 @@ const matchMs = 60_000
 const earlyMs = 5000
 const maxEarly = 131_072
 const maxSources = 65_536
+/** A source that a manifest named so long before a datagram, and not since, is not heard there any more. */
+const namedMs = 10_000
+const never = Number.NEGATIVE_INFINITY
 
 export function createRing<D extends Heard>(bounds: RingBounds): Ring<D> {
   let order: Entry<D>[] = []
@@ -99,7 +108,7 @@ export function createRing<D extends Heard>(bounds: RingBounds): Ring<D> {
   let early = new Set<number>()
   let earlier = new Set<number>()
   let earlySince = 0
-  let lastHeard = Number.NEGATIVE_INFINITY
+  let lastHeard = never
   let datagrams = 0
   let bytes = 0
   const counts = { claimed: 0, overflown: 0, expired: 0 }
@@ -206,10 +215,9 @@ export function createRing<D extends Heard>(bounds: RingBounds): Ring<D> {
       if (source === undefined) {
         // Forged senders could fill it; who is forgotten is compared by time for a moment.
         if (sources.size >= maxSources) sources.clear()
-        source = { entries: [], heardAt: now, matchedAt: Number.NEGATIVE_INFINITY }
+        source = { entries: [], namedAt: never, matchedAt: never }
         sources.set(datagram.source, source)
       }
-      source.heardAt = now
       source.entries.push(entry)
       while (bytes > bounds.bytes && first < order.length) {
         const oldest = order[first]!
@@ -237,7 +245,9 @@ export function createRing<D extends Heard>(bounds: RingBounds): Ring<D> {
       }
       for (const name of manifest.sources) {
         const source = sources.get(name)
-        if (source === undefined || now - source.matchedAt < matchMs) continue
+        if (source === undefined) continue
+        source.namedAt = now
+        if (now - source.matchedAt < matchMs) continue
         for (const entry of source.entries) {
           if (entry.heardAt > until) break
           if (entry.gone || entry.segment !== undefined) continue
@@ -271,6 +281,20 @@ export function createRing<D extends Heard>(bounds: RingBounds): Ring<D> {
       for (cursor = Math.max(cursor, first); cursor < order.length; cursor++) {
         const entry = order[cursor]!
         if (entry.gone || entry.segment !== undefined) continue
+        drop(entry)
+        return entry.datagram
+      }
+      return undefined
+    },
+
+    overdue(before) {
+      for (let at = first; at < order.length; at++) {
+        const entry = order[at]!
+        if (entry.heardAt > before) return undefined
+        if (entry.gone || entry.segment !== undefined) continue
+        const source = sources.get(entry.datagram.source)
+        if (source === undefined) continue
+        if (source.matchedAt === never && source.namedAt > entry.heardAt - namedMs) continue
         drop(entry)
         return entry.datagram
       }

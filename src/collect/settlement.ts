@@ -20,13 +20,15 @@ export interface Settlement {
   reached(server: string): void
   /** @param refused nothing listens there: its process, and its ring with it, is gone */
   failed(server: string, refused: boolean): void
-  /** To be called now and then: time alone may have settled something. */
+  /** To be called each second: time alone may have settled something. */
   tick(): void
   /** Calls back when segments may have become ready; returns what ends it. */
   onReady(listener: () => void): () => void
 }
 
 const maxSettled = 100_000
+/** `tick` comes each second; so much later, this process did not run. */
+const sleptMs = 3000
 
 export function createSettlement(
   deps: {
@@ -47,11 +49,21 @@ export function createSettlement(
   const away = new Map<string, { since: number; refused: boolean }>()
   const reachedAt = new Map<string, number>()
   const settled = new Map<string, Waiting>()
+  let awakeAt = clock.monotonic()
   const listeners = new Set<() => void>()
 
   const keyOf = ({ kind, sequence }: { kind: Kind; sequence: number }) => `${kind} ${sequence}`
 
+  /** A server that was frozen itself has not waited for the other one. */
+  function noticeSleep() {
+    const now = clock.monotonic()
+    if (now - awakeAt < sleptMs) return
+    for (const trouble of away.values()) trouble.since = now
+    for (const server of reachedAt.keys()) reachedAt.set(server, now)
+  }
+
   function gone(server: string): boolean {
+    noticeSleep()
     const trouble = away.get(server)
     if (trouble === undefined) return false
     return trouble.refused || clock.monotonic() - trouble.since > config.goneAfterMs
@@ -84,12 +96,15 @@ export function createSettlement(
       reachedAt.set(server, clock.monotonic())
     },
     failed(server, refused) {
+      noticeSleep()
       const before = away.get(server)
       const since = before?.since ?? reachedAt.get(server) ?? clock.monotonic()
       away.set(server, { since, refused })
       if (refused && before?.refused !== true) tell()
     },
     tick() {
+      noticeSleep()
+      awakeAt = clock.monotonic()
       for (const [key, segment] of settled) {
         if (spool.has(config.own, segment)) settled.delete(key)
       }

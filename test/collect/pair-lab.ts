@@ -293,7 +293,7 @@ function numberOf(source: Source, cell: (name: string) => unknown): number {
 export function compare(
   sent: Record<Source, number>,
   segments: readonly StoredSegment[],
-): Record<Source, { lost: number[]; doubled: number[] }> {
+): Record<Source, { lost: string; doubled: string }> {
   const stored = storedNumbers(segments)
   return Object.fromEntries(
     sources.map(source => {
@@ -303,16 +303,31 @@ export function compare(
       return [
         source,
         {
-          lost: all.filter(number => !times.has(number)),
-          doubled: [...times].flatMap(([number, count]) => (count > 1 ? [number] : [])),
+          lost: rangesOf(all.filter(number => !times.has(number))),
+          doubled: rangesOf(
+            [...times]
+              .flatMap(([number, count]) => (count > 1 ? [number] : []))
+              .sort((a, b) => a - b),
+          ),
         },
       ]
     }),
-  ) as Record<Source, { lost: number[]; doubled: number[] }>
+  ) as Record<Source, { lost: string; doubled: string }>
+}
+
+/** `1-7, 9`: rising numbers in short. */
+function rangesOf(numbers: readonly number[]): string {
+  const ranges: [number, number][] = []
+  for (const number of numbers) {
+    const last = ranges.at(-1)
+    if (last !== undefined && last[1] === number - 1) last[1] = number
+    else ranges.push([number, number])
+  }
+  return ranges.map(([first, last]) => (first === last ? first : `${first}-${last}`)).join(', ')
 }
 
 export const nothingAmiss = Object.fromEntries(
-  sources.map(source => [source, { lost: [], doubled: [] }]),
+  sources.map(source => [source, { lost: '', doubled: '' }]),
 )
 
 /** Waits until everything is sealed and delivered to whoever is there. */

@@ -97,6 +97,7 @@ export const collectorState = z.object({
         expired: z.number(),
       }),
       replayed: z.number(),
+      rescued: z.number(),
       replayMs: z.number().nullable(),
       late: z.number(),
       disputed: z.number(),

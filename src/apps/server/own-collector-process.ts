@@ -36,6 +36,8 @@ process.on('message', (order: OwnCollectorOrder) => {
       return collector?.setServers(order.servers)
     case 'claim':
       return void claim(order)
+    case 'alive':
+      return collector?.otherIsAlive()
     case 'ended':
       return collector?.ended(order.segment, order.stored)
     case 'stop':

@@ -29,6 +29,8 @@ export type OwnCollectorOrder =
       ageMs: number
       keep: boolean
     }
+  /** The other server's collector is active, and is heard. */
+  | { type: 'alive' }
   | { type: 'ended'; segment: string; stored: boolean }
   | { type: 'stop' }
 

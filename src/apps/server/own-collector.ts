@@ -10,7 +10,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Counter } from 'prom-client'
-import { type CollectorState, type LinkRoute, linkHeaders } from '../../collect/link.ts'
+import { type CollectorState, type LinkRoute, linkHeaders, linkPaths } from '../../collect/link.ts'
 import type { ListenerName } from '../../collect/listen.ts'
 import { encodeManifest, type Manifest } from '../../collect/manifest.ts'
 import { observeCollector } from '../../collect/observe.ts'
@@ -183,6 +183,8 @@ export function createOwnCollector(
         log: config.log,
         settings: {
           ...settings,
+          // Any free port stays the same one when the process is started again.
+          listen: { ...settings.listen, ...ports },
           name: config.name,
           spool: join(config.dataDir, 'spool'),
           servers,
@@ -261,6 +263,11 @@ export function createOwnCollector(
   }
 
   async function answerClaim(request: IncomingMessage, response: ServerResponse) {
+    if (request.url === linkPaths.alive) {
+      request.resume()
+      tell({ type: 'alive' })
+      return say(response, 200, {})
+    }
     const segment = claimPath.exec(request.url ?? '')?.[1]
     const length = Number(request.headers['content-length'] ?? Number.NaN)
     const ageMs = Number(request.headers[linkHeaders.age] ?? Number.NaN)
