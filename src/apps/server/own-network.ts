@@ -1,19 +1,37 @@
+import { lookup } from 'node:dns/promises'
 import { networkInterfaces } from 'node:os'
+import type { Component } from '../../lib/component.ts'
 
-/**
- * What this machine is reached at, by its kernel.
- *
- * @param except addresses that move between the servers
- */
-export function ownNetwork(except: readonly string[] = []): {
-  addresses: string[]
-  macs: string[]
+/** MAC addresses of this machine's interfaces. */
+export function ownMacs(): string[] {
+  const all = Object.values(networkInterfaces()).flatMap(found => found ?? [])
+  const macs = new Set(all.filter(({ internal }) => !internal).map(({ mac }) => mac))
+  return [...macs].filter(mac => mac !== '00:00:00:00:00:00')
+}
+
+const everyMs = 60_000
+
+/** The addresses behind the name by which others reach this server; the last that were found. */
+export function createOwnAddresses(config: { advertise: string }): Component & {
+  current(): readonly string[]
 } {
-  const found = Object.values(networkInterfaces())
-    .flatMap(all => all ?? [])
-    .filter(({ internal, address }) => !internal && !except.includes(address))
+  let addresses: readonly string[] = []
+  let timer: NodeJS.Timeout | undefined
+
+  async function look() {
+    // Resolves an address to itself. A name server that fails takes nothing away.
+    const found = await lookup(config.advertise, { all: true }).catch(() => [])
+    if (found.length > 0) addresses = found.map(({ address }) => address)
+  }
+
   return {
-    addresses: found.flatMap(({ address, scopeid }) => (scopeid ? [] : [address])),
-    macs: [...new Set(found.map(({ mac }) => mac))].filter(mac => mac !== '00:00:00:00:00:00'),
+    current: () => addresses,
+    async start() {
+      void look()
+      timer = setInterval(look, everyMs)
+    },
+    async stop() {
+      clearInterval(timer)
+    },
   }
 }

@@ -1,7 +1,7 @@
 /** One server of a pair: everything is constructed here, started in order, stopped in reverse. */
 import { randomUUID } from 'node:crypto'
 import { existsSync, rmSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createAlarmWatch } from '../../alarms/watch.ts'
 import { createHttp } from '../../api/http.ts'
@@ -42,7 +42,7 @@ import { createDrills } from './drill.ts'
 import { createHandlers } from './handlers.ts'
 import { createHealthWatch } from './health.ts'
 import { openSettings } from './opened.ts'
-import { ownNetwork } from './own-network.ts'
+import { createOwnAddresses, ownMacs } from './own-network.ts'
 import { createPairSettingsWatch } from './pair-settings.ts'
 import { createPairView } from './pair-view.ts'
 import type { ServerSettings } from './settings.ts'
@@ -79,6 +79,7 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
     key,
   })
   const { alarms, database, devices } = state
+  const ownAddresses = createOwnAddresses(settings.link)
   const addresses = createAddresses(
     {
       ...base,
@@ -86,13 +87,13 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
         const evidence = node.status().peer?.evidence
         return (evidence?.kind === 'alive' && evidence.macs) || []
       },
-      ownAddresses: () => ownNetwork(virtualAddresses()).addresses,
+      ownAddresses: ownAddresses.current,
     },
     {
       server: name,
       dataDir,
       interface: settings.failover.interface,
-      hook: settings.failover.hook,
+      hook: hookIn(settings, file),
     },
   )
   const pairSettings = createPairSettingsWatch(
@@ -271,7 +272,7 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
       ...base,
       identity,
       store: telemetry,
-      linkState: () => ({ ...linkState(node), macs: ownNetwork().macs }),
+      linkState: () => ({ ...linkState(node), macs: ownMacs() }),
       onStored: feed.stored,
       routes: home ? versionRoutes(home) : [],
     },
@@ -367,11 +368,6 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
     return <T>(write: (tx: Tx) => Promise<T>) => database.fenced(term, { name: 'keepwatch' }, write)
   }
 
-  function virtualAddresses(): string[] {
-    const { connection } = pairSettings.current().settings
-    return connection.type === 'virtual-ip' ? connection.addresses.map(one => one.address) : []
-  }
-
   function currentTerm(): number {
     const term = node.term()
     if (term === undefined) throw new Error('this server is not active')
@@ -404,6 +400,7 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
     opening(http, { file, key: 'console.port' }),
     registration,
     directory,
+    ownAddresses,
     pairSettings,
     node,
     health,
@@ -420,6 +417,14 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
       return consoleUrl()
     },
   }
+}
+
+/** Its program is found beside the settings file, unless it is to be found in the path. */
+function hookIn({ failover: { hook } }: ServerSettings, file: string) {
+  if (hook === undefined) return undefined
+  const [program = '', ...args] = hook.command
+  const found = program.includes('/') ? resolve(dirname(file), program) : program
+  return { ...hook, command: [found, ...args] }
 }
 
 /** A part of the active's work that is made anew for each term. */
