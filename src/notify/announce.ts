@@ -169,6 +169,10 @@ export function createAnnouncer<Tx extends InTerm>(
       const next = extended(known, item)
       if (next === undefined) return
       const message = digestMessage(next.items, { console, more: next.more })
+      if (message === undefined) {
+        await outbox.withdraw(tx, `${event}/`)
+        return
+      }
       const body = { ...bodyOf(tx, message, new Date(item.at), event), ...next }
       const added = await outbox.add(tx, rows(to, { event, class: noticeClass, body, delayMs }))
       if (known === undefined && added === 0) continue
@@ -202,13 +206,15 @@ export function createAnnouncer<Tx extends InTerm>(
     async cleared(tx, alarm) {
       const kind = deps.explain(alarm.key)
       const to = targets(kind.class)
-      const brief = alarm.clearedAt.getTime() - alarm.raisedAt.getTime() < briefMs
+      const lastedMs = alarm.clearedAt.getTime() - alarm.raisedAt.getTime()
+      const brief = lastedMs < briefMs
       if (brief) await outbox.withdraw(tx, `${eventOf(alarm)}/`)
       if (to.length === 0) return
       const digested = await isInDigest(tx, to[0]!, kind.class, alarm.id)
       if (brief && !digested) return
       if (digested || (await tooMuch(tx, to[0]!, alarm.key))) {
-        await addToDigest(tx, to, kind.class, itemOf(alarm, 'cleared', alarm.clearedAt))
+        const item = { ...itemOf(alarm, 'cleared', alarm.clearedAt), lastedMs }
+        await addToDigest(tx, to, kind.class, item)
         return
       }
       const { console } = deps.audience()

@@ -31,6 +31,8 @@ export interface DigestItem {
   text: string
   /** ISO 8601, UTC. */
   at: string
+  /** Of one that was cleared: how long it had been open, in milliseconds. */
+  lastedMs?: number
 }
 
 /** The column `body`. */

@@ -85,7 +85,7 @@ const messages: Record<string, Message> = {
       { ...item('collector-away/c2', 30, 'raised', 40), severity: 'critical' },
     ],
     { console, more: true },
-  ),
+  )!,
 }
 
 test.each(Object.entries(messages))('the mail "%s" reads as it should', async (name, message) => {
@@ -133,6 +133,11 @@ test('a digest counts what flaps and leaves out what was over within a minute', 
   expect(text).not.toContain('disk-space')
 })
 
+test('a digest of nothing but what was over within a minute is none', () => {
+  const brief = flapping('disk-space/server-a', 1, 3, 0.5)
+  expect(digestMessage(brief, { console, more: false })).toBeUndefined()
+})
+
 test.each([
   [180, '0.2 s'],
   [9_940, '9.9 s'],
@@ -164,6 +169,6 @@ function item(key: string, id: number, event: DigestItem['event'], minute: numbe
 function flapping(key: string, firstId: number, times: number, lasting: number): DigestItem[] {
   return Array.from({ length: times }, (_, count) => [
     item(key, firstId + count, 'raised', count * 5),
-    item(key, firstId + count, 'cleared', count * 5 + lasting),
+    { ...item(key, firstId + count, 'cleared', count * 5 + lasting), lastedMs: lasting * 60_000 },
   ]).flat()
 }

@@ -19,7 +19,7 @@ export interface TakeoverFacts {
   /** What the former one said when it let go; undefined if it said nothing, or has not yet. */
   lastWord: { cause: string; sentence: string } | undefined
   at: Date
-  /** Milliseconds in which nobody was active; undefined if unknown. */
+  /** Milliseconds in which nobody was active, at most; undefined if unknown. */
   nobodyMs: number | undefined
   /** What became of the telemetry, in a sentence of those who know. */
   telemetry: string | undefined
@@ -162,10 +162,7 @@ function aftermath(facts: TakeoverFacts, change: Change): Message['facts'] {
       ? fromCollectors
       : `${fromCollectors} What devices sent only to ${before} while nobody was active is lost.`
   return [
-    [
-      'Nobody active',
-      nobodyMs === undefined ? 'unknown for how long' : `for ${duration(nobodyMs)}`,
-    ],
+    ...(nobodyMs === undefined ? [] : [['Nobody active', `for ${duration(nobodyMs)}`] as const]),
     ['Telemetry', facts.telemetry ?? known],
   ]
 }
@@ -246,13 +243,14 @@ export const briefMs = 60_000
 
 /**
  * Many alarms in one: by alarm, how often it was raised and whether it is over. Those that were
- * over within a minute are left out.
+ * over within a minute are left out. @returns undefined: nothing is left
  */
 export function digestMessage(
   items: readonly DigestItem[],
   where: { console: string | null; more: boolean },
-): Message {
+): Message | undefined {
   const lines = summaries(items)
+  if (lines.length === 0) return undefined
   const open = lines.filter(({ over }) => !over).length
   const first = items.map(({ at }) => at).toSorted()[0]
   const last = items
@@ -266,10 +264,7 @@ export function digestMessage(
       lines.length === 1
         ? headline(`Keepwatch: ${lines[0]!.line}`)
         : `Keepwatch: ${lines.length} alarms in short, ${open === 0 ? 'all over' : `${open} still open`}`,
-    happened:
-      lines.length === 0
-        ? 'Alarms came and went, each for less than a minute.'
-        : 'So much happened that it comes as one message.',
+    happened: 'So much happened that it comes as one message.',
     facts: [
       ...(first && last ? [['Between', `${moment(first)} and ${moment(last)}`] as const] : []),
       ...shown.map(({ subject, line }) => [subject, line] as const),
@@ -307,10 +302,7 @@ function summaries(items: readonly DigestItem[]): Summary[] {
 
 /** Whether one raising of an alarm lasted, or still lasts. */
 function isLong(events: readonly DigestItem[]): boolean {
-  const raised = events.find(({ event }) => event === 'raised')
-  const cleared = events.find(({ event }) => event === 'cleared')
-  if (raised === undefined || cleared === undefined) return true
-  return Date.parse(cleared.at) - Date.parse(raised.at) >= briefMs
+  return events.every(({ lastedMs }) => lastedMs === undefined || lastedMs >= briefMs)
 }
 
 function changeOf({ before, server, cause, lastWord }: TakeoverFacts): Change {
