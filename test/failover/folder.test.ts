@@ -369,18 +369,21 @@ describe('the copy of the spool', () => {
     const folder = lab.shared(path, { spool })
     await folder.start()
     await usable(folder)
-    const content = (sequence: number) => `${sequence} `.repeat(100_000)
-    for (let sequence = 0; sequence < 60; sequence++) {
-      seal('flow', sequence, content(sequence))
-      if (sequence % 10 === 5) {
-        await sleep(Math.random() * 150)
-        for (const pid of folderProcesses()) process.kill(pid, 'SIGKILL')
-      }
-      for (const name of copies(path)) {
-        const size = statSync(join(path, 'spool', collector, name)).size
-        const [text] = /\d{12}/.exec(name)!
-        expect(size, name).toBe(content(Number(text)).length)
-      }
+    const content = (sequence: number) => `${sequence} `.repeat(300_000)
+    const isWhole = (name: string) => {
+      const sequence = Number(/\d{12}/.exec(name)![0])
+      const { size } = statSync(join(path, 'spool', collector, name))
+      expect(size, name).toBe(content(sequence).length)
+    }
+    for (let round = 0; round < 6; round++) {
+      for (let one = 0; one < 10; one++) seal('flow', 10 * round + one, content(10 * round + one))
+      await sleep(Math.random() * 150)
+      const pids = folderProcesses()
+      expect(pids).toHaveLength(1)
+      for (const pid of pids) process.kill(pid, 'SIGKILL')
+      for (const name of copies(path)) isWhole(name)
+      await fault(folder, 'process-failed')
+      await usable(folder)
     }
     await until('all copies', () => copies(path).length === 60, folder.state)
     const left = filesUnder(join(path, 'spool')).filter(name => !name.endsWith('.segment'))
