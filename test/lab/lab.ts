@@ -379,8 +379,7 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
       ...options.pair,
     }
     if (Object.keys(pair).length > 0) {
-      const { version } = await server.call<{ version: number }>('GET', '/pair/settings')
-      await server.call('PUT', '/pair/settings', { settings: pair, version })
+      await changePair(server, main, pair)
     }
     roles.start()
     await Promise.all([lab.writer.start(), addresses.start()])
@@ -392,6 +391,19 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
 
 function basename(path: string): string {
   return path.slice(path.lastIndexOf('/') + 1)
+}
+
+async function changePair(server: LabServer, database: Database, pair: Partial<PairSettings>) {
+  const kept = await server.ask('/api/v1/pair/settings')
+  if (kept.status === 404) {
+    await database.script(
+      `SET session_replication_role = replica;
+       INSERT INTO pair_settings (settings, version, changed_by) VALUES ('${JSON.stringify(pair)}', 1, 'lab')`,
+    )
+    return
+  }
+  const { version } = kept.body as { version: number }
+  await server.call('PUT', '/pair/settings', { settings: pair, version })
 }
 
 function startedCollector(folder: string, host: Host, servers: readonly LabServer[]): Program {

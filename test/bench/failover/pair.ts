@@ -55,7 +55,8 @@ export async function measure(
     const { seconds } = await lab.untilActive({ except: active, since })
     await asked
     done.push({ active: seconds, at })
-    progress(`${what} ${done.length}/${runs}: ${seconds.toFixed(3)} s`)
+    const said = await lab.other(active).role()
+    progress(`${what} ${done.length}/${runs}: ${seconds.toFixed(3)} s, ${said?.sentence}`)
     await active.heal()
     await active.program.ready()
     await lab.settled()
@@ -81,7 +82,9 @@ export async function readStored(
   spans: readonly Span[],
   virtualStream: string | undefined,
 ): Promise<Stored> {
-  await lab.count()
+  for (const { server, stream, sent, lost, doubled } of await lab.count()) {
+    if (lost > 0 || doubled > 0) console.error('DEBUG', { server, stream, sent, lost, doubled })
+  }
   const result: Stored = { missing: [], firstStored: {} }
   const engines = []
   try {
@@ -104,6 +107,10 @@ export async function readStored(
           }
         }
         const sent = high - low + 1
+        if (/collector/.test(name) && have.size < sent) {
+          const miss = []; for (let n = low; n <= high; n++) if (!have.has(n)) miss.push(n)
+          console.error('DEBUG', what, name, low, high, miss.length, miss[0], miss.at(-1))
+        }
         result.missing.push({ what, stream: name, sent, lost: sent - have.size, doubled })
       }
     }
