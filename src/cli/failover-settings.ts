@@ -114,9 +114,9 @@ function mailOf({ mail: before }: PairSettings, options: SettingOptions) {
   }
 }
 
-function senderFor(recipients: readonly string[]): string | undefined {
-  const domain = recipients[0]?.split('@')[1]
-  return domain === undefined ? undefined : `keepwatch@${domain}`
+function senderFor([first]: readonly string[]): string | undefined {
+  // A recipient without a domain is refused for itself.
+  return first && `keepwatch@${first.split('@')[1] ?? 'localhost.localdomain'}`
 }
 
 function hostAndPort(text: string): { host: string; port?: number } {
