@@ -190,7 +190,7 @@ function post(url: string, body: string): Promise<{ status: number; text: string
 }
 
 /** `kw2` of `KW2.example.net`. */
-export function nameOfHost(host: string): string {
+function nameOfHost(host: string): string {
   const name = host
     .split('.', 1)[0]!
     .toLowerCase()

@@ -4,18 +4,16 @@ import { join, resolve } from 'node:path'
 import { writeWhole } from '../../lib/files.ts'
 
 export const unitFolder = '/etc/systemd/system'
-export const unitName = 'keepwatch.service'
+const unitName = 'keepwatch.service'
 
 /** The program as a person or systemd starts it, beside the sources as beside the compiled program. */
-export const program = resolve(import.meta.dirname, '../../../bin/keepwatch.mjs')
+const ownProgram = resolve(import.meta.dirname, '../../../bin/keepwatch.mjs')
 
 /** @param unit.user undefined: root */
-export function unitText(unit: {
-  name: string
-  settings: string
-  dataDir: string
-  user: string | undefined
-}): string {
+export function unitText(
+  unit: { name: string; settings: string; dataDir: string; user: string | undefined },
+  own = { node: process.execPath, program: ownProgram },
+): string {
   const capabilities = 'CAP_NET_ADMIN CAP_NET_BIND_SERVICE CAP_NET_RAW'
   const rights =
     unit.user === undefined
@@ -36,7 +34,7 @@ export function unitText(unit: {
     'StartLimitIntervalSec=0',
     '',
     '[Service]',
-    `ExecStart=${quoted(process.execPath)} ${quoted(program)} server --settings ${quoted(unit.settings)}`,
+    `ExecStart=${startCommand(own)} server --settings ${quoted(unit.settings)}`,
     `WorkingDirectory=${unit.dataDir}`,
     'Restart=always',
     'RestartSec=1',
@@ -49,6 +47,15 @@ export function unitText(unit: {
     '[Install]',
     'WantedBy=multi-user.target',
   ].join('\n')}\n`
+}
+
+/** Where versions lie beside each other, the current one, which the launcher may change. */
+function startCommand({ node, program }: { node: string; program: string }): string {
+  const installed = /^(.*)\/versions\/[^/]+\//
+  const home = installed.exec(program)?.[1]
+  if (home === undefined) return `${quoted(node)} ${quoted(program)}`
+  const current = (path: string) => quoted(path.replace(installed, `${home}/current/`))
+  return `${current(node)} ${current(program)} launch --home ${quoted(home)}`
 }
 
 /** @returns the file, and the command that starts it now and at each boot */

@@ -16,7 +16,7 @@ const databaseFailureMs = 500
 const alike = 0.8
 const tooUnlike = 0.5
 
-export function needsOther({ otherError }: Facts): Outcome {
+function needsOther({ otherError }: Facts): Outcome {
   return skipped(
     otherError ?? 'there is no second server yet',
     otherError ? 'start the other server, and see that its link can be reached from here' : null,

@@ -247,7 +247,7 @@ async function textOf(file: string): Promise<string> {
   return readFile(file, 'utf8').catch(() => '')
 }
 
-export async function programPath(program: string): Promise<string | undefined> {
+async function programPath(program: string): Promise<string | undefined> {
   for (const folder of programFolders) {
     const path = join(folder, program)
     const found = await access(path, constants.X_OK).then(
