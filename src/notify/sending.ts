@@ -152,12 +152,16 @@ export function createSending(
 
   async function serve(channel: Channel) {
     const pauses = createPauses()
+    let discarded = false
     while (!stopping.signal.aborted) {
       if (deps.settings()[channel] === null) {
-        await insist(() => queue.discard(term, channel))
+        // Once: nothing is added for a channel that is not set up.
+        if (!discarded) await insist(() => queue.discard(term, channel))
+        discarded = true
         await rest(config.pollMs)
         continue
       }
+      discarded = false
       if (clock.monotonic() < drainedUntil) {
         await rest(drainedUntil - clock.monotonic())
         continue

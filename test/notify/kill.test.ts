@@ -106,6 +106,7 @@ describe.skipIf(!hasSmtpServer)(
           return found.rows[0] as { last: number; unsent: number }
         }
         const target = rows[0].n + 20
+        proxy.delayMs = 0
         await until(progress, ({ last, unsent }) => last >= target && unsent === 0, 120_000)
 
         const notices = await post.admin.query('SELECT key, created FROM outbox')
