@@ -3,6 +3,7 @@ import {
   createRoute,
   createRouter,
   lazyRouteComponent,
+  retainSearchParams,
 } from '@tanstack/react-router'
 import { Empty, Failure, Loading } from './parts/states.tsx'
 import { parseRange, type RangeSearch, rangeSearch } from './search/range.ts'
@@ -31,7 +32,12 @@ export async function fetchAllPages(): Promise<void> {
   for (const page of Object.values(load)) await page().catch(() => undefined)
 }
 
+type Raw = Record<string, unknown>
+
 const root = createRootRoute({
+  // The console of a standby stays its own from page to page, and when it is loaded again.
+  validateSearch: (search: Raw): { here?: '1' } => ('here' in search ? { here: '1' } : {}),
+  search: { middlewares: [retainSearchParams(['here'])] },
   component: Gate,
   notFoundComponent: () => (
     <Empty title="There is no such page">The pages are in the menu on the left.</Empty>
@@ -58,8 +64,6 @@ export interface DeviceSearch {
   against?: string
   view?: 'text'
 }
-
-type Raw = Record<string, unknown>
 
 /** Drops what is not set, so that the URL stays short. */
 function present<T extends object>(values: { [K in keyof T]: T[K] | undefined }): T {
@@ -128,6 +132,10 @@ const device = createRoute({
 const failover = createRoute({
   getParentRoute: () => root,
   path: '/failover',
+  validateSearch: (search: Raw): { list?: 'operations' | 'notices' } => {
+    const list = textOf(search.list)
+    return list === 'operations' || list === 'notices' ? { list } : {}
+  },
   component: lazyRouteComponent(load.failover, 'FailoverPage'),
 })
 const collectors = createRoute({
@@ -138,9 +146,9 @@ const collectors = createRoute({
 const settings = createRoute({
   getParentRoute: () => root,
   path: '/settings',
-  validateSearch: (search: Raw): { tab?: 'tokens' | 'audit' } => {
+  validateSearch: (search: Raw): { tab?: 'general' | 'tokens' | 'audit' } => {
     const tab = textOf(search.tab)
-    return tab === 'tokens' || tab === 'audit' ? { tab } : {}
+    return tab === 'general' || tab === 'tokens' || tab === 'audit' ? { tab } : {}
   },
   component: lazyRouteComponent(load.settings, 'SettingsPage'),
 })

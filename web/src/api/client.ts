@@ -1,4 +1,5 @@
 /** Typed calls of the API on the server that the connection has found. */
+
 import type { Answer, Call, EndpointName, Endpoints } from '../../../src/api/contract/index.ts'
 import type { Connection, ConnectionDeps } from './connection.ts'
 import { ApiError, errorOf, reasonOf } from './errors.ts'

@@ -7,9 +7,14 @@ import { addressOf } from './routes.ts'
 
 const urlA = 'http://a.test:8080'
 const urlB = 'http://b.test:8081'
+/** Where the cookies of server-a are sent too. */
+const sameHost = 'http://a.test:8081'
 
-/** Two servers that answer by their role; `dead` ones refuse. The page comes from server-a. */
-function createFakePair() {
+/**
+ * Two servers that answer by their role; `dead` ones refuse. The page comes from server-a, at its
+ * own address or at one that moves with the active.
+ */
+function createFakePair({ b = urlB, page = urlA, moves = false } = {}) {
   const pair = {
     active: 'server-a' as 'server-a' | 'server-b' | null,
     term: 4,
@@ -21,9 +26,12 @@ function createFakePair() {
     /** Every request as `METHOD origin path`. */
     seen: [] as string[],
   }
-  const nameOf = (url: string) => (url.startsWith(urlB) ? 'server-b' : 'server-a')
+  const nameOf = (url: string) => {
+    if (page !== urlA && url.startsWith(page)) return pair.active ?? 'server-a'
+    return url.startsWith(b) ? 'server-b' : 'server-a'
+  }
   const consoleOf = (name: string | null) =>
-    name === null ? null : name === 'server-a' ? `${urlA}/` : `${urlB}/`
+    name === null ? null : name === 'server-a' ? `${urlA}/` : `${b}/`
 
   function stateOf(self: string): PairState {
     const role = pair.active === self ? 'active' : 'standby'
@@ -50,7 +58,12 @@ function createFakePair() {
       timings: { heartbeatMs: 1000, leaseMs: 10_000, timeoutMs: 60_000 },
       database: { reachable: true, latencyMs: 1 },
       paused: null,
-      address: { type: 'none', what: [], held: true, fault: null },
+      address: {
+        type: moves ? ('virtual-ip' as const) : ('none' as const),
+        what: [],
+        held: true,
+        fault: null,
+      },
       operation: null,
     }
   }
@@ -60,10 +73,13 @@ function createFakePair() {
     deadline: () => new AbortController().signal,
     later: () => () => {},
     async fetch(address, init) {
-      const url = address.startsWith('/') ? `${urlA}${address}` : address
+      const url = address.startsWith('/') ? `${page}${address}` : address
       const name = nameOf(url)
       pair.seen.push(`${init.method ?? 'GET'} ${name} ${url.replace(/^https?:\/\/[^/]+/, '')}`)
       if (pair.dead.has(name)) throw new TypeError('Failed to fetch')
+      if (url.endsWith('/active')) {
+        return new Response(null, { status: pair.active === name ? 200 : 503 })
+      }
       if (pair.frozen.has(name)) throw new DOMException('too late', 'TimeoutError')
       if (pair.signedOut.has(name)) {
         return Response.json(
@@ -87,7 +103,7 @@ function createFakePair() {
       return Response.json({ by: name })
     },
   }
-  const connection = createConnection(deps, urlA)
+  const connection = createConnection(deps, page)
   return { pair, connection, client: createClient(deps, connection) }
 }
 
@@ -168,12 +184,12 @@ describe('the connection to the pair', () => {
   })
 
   test('tells a server that does not know the session from a dead one', async () => {
-    const { pair, connection } = createFakePair()
+    const { pair, connection } = createFakePair({ b: sameHost })
     await connection.poll()
     pair.signedOut.add('server-b')
     pair.dead.add('server-a')
     await connection.poll()
-    expect(connection.state()).toMatchObject({ base: urlB, signedOut: true, failure: null })
+    expect(connection.state()).toMatchObject({ base: sameHost, signedOut: true, failure: null })
   })
 
   test('stays with a slow server while its partner sees it alive, and leaves a frozen one', async () => {
@@ -188,6 +204,55 @@ describe('the connection to the pair', () => {
     pair.seen.length = 0
     await connection.poll()
     expect(pair.seen).toEqual(['GET server-b /api/v1/pair'])
+  })
+
+  describe('whose other server has another host name, where nobody is logged in', () => {
+    test('says where to go on when the active has died, once the other one is active', async () => {
+      const { pair, connection } = createFakePair()
+      await connection.poll()
+      pair.signedOut.add('server-b')
+      pair.dead.add('server-a')
+      await connection.poll()
+      expect(connection.state()).toMatchObject({
+        elsewhere: null,
+        signedOut: false,
+        failure: 'Failed to fetch; b.test stands by',
+      })
+      pair.active = 'server-b'
+      await connection.poll()
+      expect(connection.state()).toMatchObject({ elsewhere: urlB, failure: null })
+    })
+
+    test('says where to go on after a planned switchover', async () => {
+      const { pair, connection } = createFakePair()
+      await connection.poll()
+      pair.signedOut.add('server-b')
+      pair.active = 'server-b'
+      await connection.poll()
+      expect(connection.state()).toMatchObject({ base: '', elsewhere: urlB, signedOut: false })
+    })
+
+    test('stays where it was opened on purpose: on the standby', async () => {
+      const { pair, connection } = createFakePair()
+      pair.signedOut.add('server-b')
+      pair.active = 'server-b'
+      await connection.poll()
+      expect(connection.state()).toMatchObject({ elsewhere: null, pair: { role: 'standby' } })
+    })
+
+    test('waits for the address that moves, if the page came by that', async () => {
+      const page = 'http://moves.test'
+      const { pair, connection } = createFakePair({ page, moves: true })
+      await connection.poll()
+      pair.signedOut.add('server-b')
+      pair.dead.add('server-a')
+      await connection.poll()
+      expect(connection.state()).toMatchObject({ elsewhere: null, failure: 'Failed to fetch' })
+      pair.active = 'server-b'
+      pair.signedOut.clear()
+      await connection.poll()
+      expect(connection.state()).toMatchObject({ base: '', elsewhere: null, failure: null })
+    })
   })
 
   test('asks once however many callers want to know', async () => {

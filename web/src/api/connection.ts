@@ -29,6 +29,11 @@ export interface ConnectionState {
   failingSince: number | null
   /** The server answers but does not know the session. */
   signedOut: boolean
+  /**
+   * Console of the active server, when it has another host name than this page and does not know
+   * the session there: to go on, the page has to be opened there.
+   */
+  elsewhere: string | null
 }
 
 export interface Connection {
@@ -56,6 +61,13 @@ type Reply =
   | { kind: 'barred' }
   | { kind: 'dead'; reason: string; late: boolean }
 
+/** Somebody answers. */
+const found = { failure: null, failingSince: null, elsewhere: null }
+
+function hostOf(url: string): string {
+  return new URL(url).hostname
+}
+
 /** @param origin of the page, to know which console address is its own */
 export function createConnection(deps: ConnectionDeps, origin: string): Connection {
   let state: ConnectionState = {
@@ -64,9 +76,12 @@ export function createConnection(deps: ConnectionDeps, origin: string): Connecti
     failure: null,
     failingSince: null,
     signedOut: false,
+    elsewhere: null,
   }
   /** Console addresses of the pair, learnt from its answers. */
   let known: string[] = []
+  /** This page came by a name or an address that moves with the active: there is nowhere to go. */
+  let moving = false
   /** True once the console has worked on an active server: from then on it follows the active. */
   let following = false
   let round: Promise<void> | undefined
@@ -77,6 +92,24 @@ export function createConnection(deps: ConnectionDeps, origin: string): Connecti
   function baseOf(console: string): string {
     const base = console.replace(/\/+$/, '')
     return base === origin ? '' : base
+  }
+
+  /** Cookies belong to a host name, whatever the port. */
+  function hasOtherCookies(base: string): boolean {
+    return base !== '' && hostOf(base) !== hostOf(origin)
+  }
+
+  /** Whether a server that does not know the session is active: that, it tells everybody. */
+  async function isActive(base: string): Promise<boolean> {
+    try {
+      const response = await deps.fetch(`${base}/active`, {
+        headers: { accept: 'application/json' },
+        signal: deps.deadline(answerMs),
+      })
+      return response.ok
+    } catch {
+      return false
+    }
   }
 
   async function ask(base: string): Promise<Reply> {
@@ -111,7 +144,7 @@ export function createConnection(deps: ConnectionDeps, origin: string): Connecti
       if (reply.kind === 'pair') {
         // It was slow to answer, but its partner sees it alive and active: stay.
         if (late && reply.pair.active === state.pair?.self && isFresh(reply.pair)) {
-          set({ ...state, failure: null, failingSince: null })
+          set({ ...state, ...found })
           return
         }
         if (candidate !== base) following = true
@@ -119,10 +152,17 @@ export function createConnection(deps: ConnectionDeps, origin: string): Connecti
         return
       }
       if (reply.kind === 'barred') {
-        set({ ...state, base: candidate, failure: null, failingSince: null, signedOut: false })
+        set({ ...state, ...found, base: candidate, signedOut: false })
         return
       }
-      if (reply.kind === 'signed-out') {
+      if (reply.kind === 'signed-out' && candidate !== base && hasOtherCookies(candidate)) {
+        if (moving) continue
+        if (await isActive(candidate)) {
+          set({ ...state, ...found, elsewhere: candidate })
+          return
+        }
+        firstFailure = `${firstFailure ?? 'no answer'}; ${hostOf(candidate)} stands by`
+      } else if (reply.kind === 'signed-out') {
         signedOutAt ??= candidate
         // The present server is alive, so there is nothing to search for.
         if (candidate === base) break
@@ -132,7 +172,7 @@ export function createConnection(deps: ConnectionDeps, origin: string): Connecti
       }
     }
     if (signedOutAt !== undefined) {
-      set({ ...state, base: signedOutAt, failure: null, failingSince: null, signedOut: true })
+      set({ ...state, ...found, base: signedOutAt, signedOut: true })
       return
     }
     set({
@@ -145,6 +185,9 @@ export function createConnection(deps: ConnectionDeps, origin: string): Connecti
   /** Takes an answer; if it names another server as active and we follow, goes there. */
   async function adopt(base: string, pair: PairState): Promise<void> {
     known = pair.servers.filter(server => !server.self).map(server => baseOf(server.console))
+    moving =
+      pair.address.type !== 'none' &&
+      !pair.servers.some(server => hostOf(server.console) === hostOf(origin))
     if (pair.role === 'active') {
       following = true
     } else if (following && pair.activeConsole !== null && isFresh(pair)) {
@@ -154,6 +197,10 @@ export function createConnection(deps: ConnectionDeps, origin: string): Connecti
         if (reply.kind === 'pair' && reply.pair.role === 'active') {
           known = [...known.filter(candidate => candidate !== target), base]
           set(answered(target, reply.pair))
+          return
+        }
+        if (reply.kind === 'signed-out' && hasOtherCookies(target) && !moving) {
+          set({ ...answered(base, pair), elsewhere: target })
           return
         }
       }
@@ -167,7 +214,7 @@ export function createConnection(deps: ConnectionDeps, origin: string): Connecti
   }
 
   function answered(base: string, pair: PairState): ConnectionState {
-    return { base, pair, failure: null, failingSince: null, signedOut: false }
+    return { base, pair, ...found, signedOut: false }
   }
 
   function set(next: ConnectionState): void {

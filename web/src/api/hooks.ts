@@ -12,17 +12,29 @@ import type { Answer, EndpointName, Endpoints } from '../../../src/api/contract/
 import type { Arguments, Client } from './client.ts'
 import type { ConnectionState } from './connection.ts'
 import type { ApiError } from './errors.ts'
+import { type HandOver, pageAt } from './hand-over.ts'
+import type { Session } from './who.ts'
 
 export type AnswerOf<N extends EndpointName> = Answer<Endpoints[N]>
-export type Session = AnswerOf<'getSession'>
 
-const ClientContext = createContext<Client | null>(null)
-export const ClientProvider = ClientContext.Provider
+/** What talks to the servers, of which there is one of each in a page. */
+export interface Api {
+  client: Client
+  who: (signal: AbortSignal) => Promise<Session | null>
+  handOver: HandOver
+}
+
+const ApiContext = createContext<Api | null>(null)
+export const ApiProvider = ApiContext.Provider
+
+export function useApi(): Api {
+  const api = useContext(ApiContext)
+  if (api === null) throw new Error('no ApiProvider above')
+  return api
+}
 
 export function useClient(): Client {
-  const client = useContext(ClientContext)
-  if (client === null) throw new Error('no ClientProvider above')
-  return client
+  return useApi().client
 }
 
 export function useConnection(): ConnectionState {
@@ -51,6 +63,19 @@ export function useStale(): boolean {
 /** Whether the server that answers does not know the session. */
 export function useSignedOut(): boolean {
   return useConnectionValue(state => state.signedOut)
+}
+
+/** The console of the active server when it is this page's turn to go there. */
+export function useElsewhere(): string | null {
+  return useConnectionValue(state => state.elsewhere)
+}
+
+/** Opens the present page on another console, where one is logged in then too. */
+export function useGoTo(): (console: string, options?: { here?: boolean }) => Promise<void> {
+  const { handOver } = useApi()
+  return async (console, { here = false } = {}) => {
+    location.assign(await handOver.linkTo(pageAt(console, location, here)))
+  }
 }
 
 /** Who is logged in; null: nobody. */
@@ -105,13 +130,25 @@ const ranks: Record<Role, number> = { viewer: 0, operator: 1, administrator: 2 }
 
 /** Why the present user cannot change state here and now; undefined if nothing is in the way. */
 export function useWriteBarrier(role: Role): string | undefined {
+  const missing = useMissingRole(role)
+  return useConnectionValue(barrierOf) ?? missing
+}
+
+/** Where the user can do what this standby cannot; null: nowhere, or here. */
+export function useWritesElsewhere(role: Role): { console: string; label: string } | null {
+  const missing = useMissingRole(role)
+  const console = useConnectionValue(({ pair, failure }) =>
+    failure !== null || pair === null || pair.role === 'active' ? null : pair.activeConsole,
+  )
+  const active = useConnectionValue(state => state.pair?.active)
+  if (console === null || missing !== undefined) return null
+  return { console, label: `This is the standby. It is done on the active ${active}: go there.` }
+}
+
+function useMissingRole(role: Role): string | undefined {
   const session = useSession()
-  const barrier = useConnectionValue(barrierOf)
-  if (barrier !== undefined) return barrier
-  if (session !== null && ranks[session.role] < ranks[role]) {
-    return `This needs the role ${role}; you are ${session.role}.`
-  }
-  return undefined
+  if (session === null || ranks[session.role] >= ranks[role]) return undefined
+  return `This needs the role ${role}; you are ${session.role}.`
 }
 
 function barrierOf({ pair, failure }: ConnectionState): string | undefined {

@@ -32,6 +32,12 @@ export const routes: Routes = {
   getOperation: ['GET', '/pair/operations/:id', false],
   listOperations: ['GET', '/pair/operations', false],
   startUpgrade: ['POST', '/pair/upgrade', true],
+  getPairSettings: ['GET', '/pair/settings', false],
+  changePairSettings: ['PUT', '/pair/settings', true],
+  createJoinToken: ['POST', '/pair/join-tokens', true],
+  joinPair: ['POST', '/pair/join', true],
+  startPreflight: ['POST', '/pair/preflight', false],
+  getPreflight: ['GET', '/pair/preflight', false],
   getTrafficSeries: ['GET', '/traffic/series', false],
   getTrafficTop: ['GET', '/traffic/top', false],
   listLogs: ['GET', '/logs', false],
@@ -55,6 +61,9 @@ export const routes: Routes = {
   listAlarms: ['GET', '/alarms', false],
   acknowledgeAlarm: ['POST', '/alarms/:id/acknowledge', true],
   listAudit: ['GET', '/audit', false],
+  listNotices: ['GET', '/notices', false],
+  sendTestNotice: ['POST', '/notices/test', true],
+  listConditions: ['GET', '/conditions', false],
   listCollectors: ['GET', '/collectors', false],
 }
 

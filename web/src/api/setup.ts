@@ -2,10 +2,15 @@ import { MutationCache, QueryCache, QueryClient } from '@tanstack/react-query'
 import { createClient } from './client.ts'
 import { type ConnectionDeps, createConnection } from './connection.ts'
 import { ApiError } from './errors.ts'
-import { sessionKey } from './hooks.ts'
+import { createHandOver } from './hand-over.ts'
+import { type Api, sessionKey } from './hooks.ts'
+import { createWho } from './who.ts'
 
-/** The browser's own fetch and clocks, the client on them, and the cache of answers. */
-export function createBrowserClient(origin: string) {
+/**
+ * The browser's own fetch and clocks, the client on them, and the cache of answers.
+ * @param arrivedWith the code from the other console with which the page was opened
+ */
+export function createBrowserApi(page: Location, arrivedWith: string | undefined) {
   const deps: ConnectionDeps = {
     fetch: (address, init) => fetch(address, init),
     now: () => performance.now(),
@@ -15,7 +20,18 @@ export function createBrowserClient(origin: string) {
       return () => clearTimeout(timer)
     },
   }
-  const client = createClient(deps, createConnection(deps, origin))
+  const client = createClient(deps, createConnection(deps, page.origin))
+  const handOver = createHandOver(
+    {
+      request: () => client.call('handOverSession', {}),
+      now: () => Date.now(),
+      later: deps.later,
+      visible: () => document.visibilityState === 'visible',
+      consoles: () => client.connection.state().pair?.servers.map(server => server.console) ?? [],
+    },
+    page.hostname,
+  )
+  const api: Api = { client, handOver, who: createWho(client, arrivedWith) }
 
   function onError(error: unknown): void {
     if (!(error instanceof ApiError)) return
@@ -40,7 +56,7 @@ export function createBrowserClient(origin: string) {
       mutations: { networkMode: 'always', retry: false },
     },
   })
-  return { client, queries }
+  return { api, queries }
 }
 
 function passes(error: ApiError): boolean {

@@ -1,187 +1,200 @@
-import { IconArrowsExchange } from '@tabler/icons-react'
+import { SegmentedControl } from '@mantine/core'
+import { getRouteApi, Link } from '@tanstack/react-router'
 import { useState } from 'react'
 import type { PairState } from '../api/connection.ts'
-import { type AnswerOf, useAnswer, useChange, useConnection } from '../api/hooks.ts'
+import { useAnswer, useConnection, useGoTo, useMay } from '../api/hooks.ts'
+import { type LivePair, useLivePair } from '../api/use-live-pair.ts'
 import { formatDuration } from '../format/units.ts'
-import { Confirm } from '../parts/confirm.tsx'
-import { Figure, Panel, Tag, type Tone } from '../parts/panel.tsx'
-import { Answered, Empty, Loading } from '../parts/states.tsx'
+import { PairControls } from '../pair/controls.tsx'
+import { Heartbeats } from '../pair/heartbeats.tsx'
+import { History } from '../pair/history.tsx'
+import { Notices } from '../pair/notices.tsx'
+import { OperationPanel } from '../pair/operation.tsx'
+import { Operations } from '../pair/operations.tsx'
+import { PairPicture } from '../pair/picture.tsx'
+import { addressName, conditionOf, troublesOf } from '../pair/troubles.ts'
+import { Figure, Panel, Tag } from '../parts/panel.tsx'
+import { Loading } from '../parts/states.tsx'
 import { Ago, Moment } from '../parts/when.tsx'
-import { WriteButton } from '../parts/write-button.tsx'
-import { Heartbeats } from './heartbeats.tsx'
-import { PairPicture } from './pair-picture.tsx'
+
+const route = getRouteApi('/failover')
 
 export function FailoverPage() {
-  const { pair, failure } = useConnection()
-  const collectors = useAnswer('listCollectors', {}, { every: 3000 })
+  const live = useLivePair()
+  const [opened, setOpened] = useState<string | null>(null)
+  const { pair } = live
+  // What was under way stays to be read when it is done.
+  const running = pair?.operation ?? null
+  if (running !== null && opened === null) setOpened(running)
   if (pair === null) return <Loading height={320} />
   return (
     <>
       <h1 className="sr-only">Failover</h1>
-      <div className="grid-4">
-        <Figure
-          label="Active server"
-          tone={pair.active === null ? 'bad' : undefined}
-          value={pair.active ?? 'nobody'}
-          foot={
-            <>
-              since <Moment at={pair.since} />
-            </>
-          }
+      <PairFigures pair={pair} />
+      <PairPanel pair={pair} onDrill={setOpened} />
+      {opened !== null && (
+        <OperationPanel
+          key={opened}
+          id={opened}
+          onClose={opened === running ? undefined : () => setOpened(null)}
         />
-        <Figure
-          label="Term"
-          value={pair.term}
-          foot={
-            <>
-              last change <Ago at={pair.since} pace={1000} />
-            </>
-          }
-        />
-        <Figure
-          label="Heartbeat"
-          tone={failure !== null || isLate(pair) ? 'bad' : undefined}
-          value={
-            failure !== null || pair.heartbeat.ageMs === null
-              ? '–'
-              : formatDuration(pair.heartbeat.ageMs)
-          }
-          foot={`counter ${pair.heartbeat.counter}, as ${pair.self} sees it`}
-        />
-        <Figure
-          label="Database"
-          tone={pair.database.reachable ? undefined : 'bad'}
-          value={
-            pair.database.reachable
-              ? pair.database.latencyMs === null
-                ? 'reachable'
-                : formatDuration(pair.database.latencyMs)
-              : 'unreachable'
-          }
-          foot={`of the state, as ${pair.self} sees it`}
-        />
-      </div>
-      <Panel
-        title="The pair"
-        note={<span data-testid="pair-sentence">{pair.sentence}</span>}
-        actions={<SwitchOver pair={pair} />}
-      >
-        <PairPicture pair={pair} collectors={collectors.data?.collectors ?? []} />
-      </Panel>
-      <Panel
-        title="Heartbeats"
-        note={`one each ${formatDuration(pair.timings.heartbeatMs)} · lease ${formatDuration(pair.timings.leaseMs)} · timeout ${formatDuration(pair.timings.timeoutMs)}`}
-      >
-        <Heartbeats heartbeat={pair.heartbeat} timings={pair.timings} />
-      </Panel>
-      <History term={pair.term} active={pair.active} />
+      )}
+      <HeartbeatsPanel {...live} pair={pair} />
+      <Past onOpen={setOpened} />
     </>
   )
 }
 
-function isLate(pair: PairState): boolean {
-  return (pair.heartbeat.ageMs ?? 0) > 3 * pair.timings.heartbeatMs
-}
-
-/** The planned handover, for administrators. */
-function SwitchOver({ pair }: { pair: PairState }) {
-  const [asking, setAsking] = useState(false)
-  const change = useChange('switchOver', ['listRoleChanges'])
-  const standby = pair.servers.find(server => server.name !== pair.active)
-  const barrier =
-    standby === undefined
-      ? 'There is no second server.'
-      : standby.role !== 'standby'
-        ? `${standby.name} is ${standby.role}: there is nobody to hand over to.`
-        : undefined
+function PairFigures({ pair }: { pair: PairState }) {
+  const { failure } = useConnection()
   return (
-    <>
-      <WriteButton
-        needs="administrator"
-        variant="default"
-        leftSection={<IconArrowsExchange size={14} />}
-        barrier={barrier}
-        onClick={() => setAsking(true)}
-        testId="switchover"
-      >
-        Switch over
-      </WriteButton>
-      <Confirm
-        opened={asking}
-        title="Switch over?"
-        action={`Hand over to ${standby?.name ?? 'the standby'}`}
-        danger={false}
-        busy={change.isPending}
-        error={change.error}
-        onClose={() => setAsking(false)}
-        onConfirm={() => change.mutate({}, { onSuccess: () => setAsking(false) })}
-      >
-        {pair.active} lets go of the lease and stands by; {standby?.name} becomes active within a
-        few seconds, in term {pair.term + 1}. Flows, logs and traps go on being received by both.
-      </Confirm>
-    </>
+    <div className="grid-4">
+      <Figure
+        label="Active server"
+        tone={pair.active === null ? 'bad' : undefined}
+        value={pair.active ?? 'nobody'}
+        foot={
+          <>
+            since <Moment at={pair.since} />
+          </>
+        }
+      />
+      <Figure
+        label="Term"
+        value={pair.term}
+        foot={
+          <>
+            last change <Ago at={pair.since} pace={1000} />
+          </>
+        }
+      />
+      <Figure
+        label="Lease"
+        value={formatDuration(pair.timings.leaseMs)}
+        foot={`a heartbeat each ${formatDuration(pair.timings.heartbeatMs)}; taken over after ${formatDuration(pair.timings.timeoutMs)} without one at the latest`}
+      />
+      <Figure
+        label="Database"
+        tone={pair.database.reachable && failure === null ? undefined : 'bad'}
+        value={
+          !pair.database.reachable
+            ? 'unreachable'
+            : pair.database.latencyMs === null
+              ? 'reachable'
+              : formatDuration(pair.database.latencyMs)
+        }
+        foot={`of the state, as ${pair.self} sees it`}
+      />
+    </div>
   )
 }
 
-const roleTones: Record<AnswerOf<'listRoleChanges'>['changes'][number]['role'], Tone> = {
-  active: 'ok',
-  standby: 'accent',
-  stopped: 'plain',
+/** The pair in a picture, what is wrong with it in words, and what can be done. */
+function PairPanel({ pair, onDrill }: { pair: PairState; onDrill: (id: string) => void }) {
+  const collectors = useAnswer('listCollectors', {}, { every: 3000 })
+  const answer = useAnswer('listConditions', {}, { every: 3000 })
+  const settings = useAnswer('getPairSettings', {}, { every: 30_000 })
+  const goTo = useGoTo()
+  const conditions = answer.data?.conditions ?? []
+  const troubles = troublesOf(pair, conditions)
+  return (
+    <Panel
+      title="The pair"
+      note={<span data-testid="pair-sentence">{pair.sentence}</span>}
+      actions={<PairControls pair={pair} onDrill={onDrill} />}
+    >
+      <PairPicture
+        pair={pair}
+        collectors={collectors.data?.collectors ?? []}
+        folder={{
+          path: settings.data?.settings.sharedFolder ?? null,
+          fault: conditionOf(conditions, 'shared-folder'),
+        }}
+      />
+      {troubles.length > 0 && (
+        <ul className="troubles" aria-label="What is wrong" data-testid="troubles">
+          {troubles.map(({ key, tone, sentence }) => (
+            <li key={key} className={tone}>
+              {sentence}
+            </li>
+          ))}
+        </ul>
+      )}
+      <p className="pair-links dim">
+        {pair.servers
+          .filter(server => !server.self)
+          .map(server => (
+            <button
+              key={server.name}
+              type="button"
+              className="linklike"
+              onClick={() => void goTo(server.console, { here: server.role !== 'active' })}
+            >
+              {server.name}’s own console
+            </button>
+          ))}
+        <span>Found by: {addressName(pair)}</span>
+        <Link to="/settings" search={{ tab: 'general' }}>
+          Settings, prerequisites, second server
+        </Link>
+      </p>
+    </Panel>
+  )
 }
 
-/** Every change of role, who, when and why. */
-function History({ term, active }: { term: number; active: string | null }) {
-  const [limit, setLimit] = useState(25)
-  const query = useAnswer('listRoleChanges', { query: { limit } }, { every: 5000 })
+function HeartbeatsPanel({ pair, at, live }: LivePair & { pair: PairState }) {
   return (
-    <Panel title="History" note={`term ${term}, ${active ?? 'nobody'} active`} flush>
-      <Answered
-        query={query}
-        what="Could not load the history"
-        empty={data => data.changes.length === 0 && <Empty title="No change of role yet" />}
-      >
-        {data => (
-          <div className="table-scroll">
-            <table className="t" data-testid="history-table">
-              <thead>
-                <tr>
-                  <th>When</th>
-                  <th>Server</th>
-                  <th>Became</th>
-                  <th className="num">Term</th>
-                  <th className="hide-narrow">Cause</th>
-                  <th>Why</th>
-                </tr>
-              </thead>
-              <tbody>
-                {data.changes.map(change => (
-                  <tr key={change.id}>
-                    <td>
-                      <Moment at={change.at} milliseconds />
-                    </td>
-                    <td className="nowrap">{change.server}</td>
-                    <td>
-                      <Tag tone={roleTones[change.role]}>{change.role}</Tag>
-                    </td>
-                    <td className="num">{change.term}</td>
-                    <td className="dim nowrap hide-narrow">{change.cause}</td>
-                    <td className="wrap">{change.sentence}</td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-            {data.next !== null && limit < 1000 && (
-              <button
-                type="button"
-                className="more"
-                onClick={() => setLimit(Math.min(1000, limit * 4))}
-              >
-                Show older changes
-              </button>
-            )}
-          </div>
-        )}
-      </Answered>
+    <Panel
+      title="Heartbeats"
+      note={`one each ${formatDuration(pair.timings.heartbeatMs)}, the last minute`}
+      actions={<Tag tone={live ? 'ok' : 'plain'}>{live ? 'live' : 'each second'}</Tag>}
+    >
+      <Heartbeats pair={pair} at={at} live={live} />
+    </Panel>
+  )
+}
+
+const lists = [
+  { value: 'history', label: 'Changes of role' },
+  { value: 'operations', label: 'Drills and checks' },
+  { value: 'notices', label: 'Notices' },
+] as const
+type List = (typeof lists)[number]['value']
+
+/** What has been. */
+function Past({ onOpen }: { onOpen: (id: string) => void }) {
+  const { list: asked = 'history' } = route.useSearch()
+  const navigate = route.useNavigate()
+  // Recipients are not everybody's to read.
+  const operator = useMay('operator')
+  const offered = lists.filter(({ value }) => operator || value !== 'notices')
+  const list: List = offered.find(({ value }) => value === asked)?.value ?? 'history'
+  return (
+    <Panel
+      title={lists.find(({ value }) => value === list)!.label}
+      flush
+      actions={
+        <SegmentedControl
+          size="xs"
+          aria-label="What has been"
+          value={list}
+          onChange={value =>
+            void navigate({
+              search: value === 'operations' || value === 'notices' ? { list: value } : {},
+              resetScroll: false,
+            })
+          }
+          data={offered.map(one => ({ ...one }))}
+        />
+      }
+    >
+      {list === 'operations' ? (
+        <Operations onOpen={onOpen} />
+      ) : list === 'notices' ? (
+        <Notices />
+      ) : (
+        <History />
+      )}
     </Panel>
   )
 }

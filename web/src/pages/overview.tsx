@@ -3,6 +3,7 @@ import { Link } from '@tanstack/react-router'
 import { useState } from 'react'
 import { useConnection } from '../api/hooks.ts'
 import { formatCount, formatDuration } from '../format/units.ts'
+import { addressName, isFlapping } from '../pair/troubles.ts'
 import { AlarmsPanel } from '../parts/alarms.tsx'
 import { Figure, Panel } from '../parts/panel.tsx'
 import { Sparkline } from '../parts/sparkline.tsx'
@@ -69,16 +70,20 @@ function PairFigure() {
   const standby = pair.servers.find(server => server.name !== pair.active)
   const standbyUp = standby !== undefined && standby.role === 'standby'
   const age = pair.heartbeat.ageMs
+  const stopped = pair.paused !== null
+  const fault = pair.address.fault !== null || isFlapping(pair)
   return (
     <Figure
       label="Active server"
-      tone={pair.active === null ? 'bad' : undefined}
+      tone={pair.active === null || fault ? 'bad' : stopped ? 'warn' : undefined}
       value={
         <Link to="/failover" style={{ color: 'inherit' }}>
           <span className="row" style={{ gap: 10 }}>
             <span
               key={pair.heartbeat.counter}
-              className={pair.active === null ? 'dot bad' : 'dot ok pulse'}
+              className={
+                pair.active === null || fault ? 'dot bad' : stopped ? 'dot warn' : 'dot ok pulse'
+              }
             />
             {pair.active ?? 'nobody'}
           </span>
@@ -95,6 +100,16 @@ function PairFigure() {
               {standby.name} {standbyUp ? 'stands by' : `is ${standby.role}`}
               {age !== null && ` · heartbeat ${formatDuration(age)}`}
             </span>
+          )}
+          {stopped && (
+            <strong className={fault ? 'bad' : 'warn'} style={{ display: 'block' }}>
+              {isFlapping(pair) ? 'takeovers stopped: too many' : 'takeovers paused'}
+            </strong>
+          )}
+          {pair.address.fault !== null && (
+            <strong className="bad" style={{ display: 'block' }}>
+              {addressName(pair)}: {pair.address.fault}
+            </strong>
           )}
         </>
       }

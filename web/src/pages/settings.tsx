@@ -3,48 +3,63 @@ import { notifications } from '@mantine/notifications'
 import { getRouteApi } from '@tanstack/react-router'
 import { useState } from 'react'
 import { useAnswer, useChange, useMay, useSession, useWriteBarrier } from '../api/hooks.ts'
+import { FailoverSettings } from '../pair/failover-settings.tsx'
+import { Preflight } from '../pair/preflight.tsx'
+import { SecondServer } from '../pair/second-server.tsx'
 import { Panel } from '../parts/panel.tsx'
 import { PasswordForm } from '../parts/password-form.tsx'
-import { Answered, Empty } from '../parts/states.tsx'
+import { Rows } from '../parts/rows.tsx'
+import { Empty } from '../parts/states.tsx'
 import { Moment } from '../parts/when.tsx'
 import { TokensPanel } from './tokens.tsx'
 
 const route = getRouteApi('/settings')
 
+const tabs = [
+  { value: 'account', label: 'Your account' },
+  { value: 'general', label: 'General' },
+  { value: 'tokens', label: 'API tokens' },
+  { value: 'audit', label: 'Audit log' },
+] as const
+/** What others than administrators see. */
+const forAll: readonly string[] = ['account', 'general']
+
 export function SettingsPage() {
-  const { tab } = route.useSearch()
+  const { tab: asked = 'account' } = route.useSearch()
   const navigate = route.useNavigate()
   const administrator = useMay('administrator')
+  const offered = tabs.filter(({ value }) => administrator || forAll.includes(value))
+  const tab = offered.find(({ value }) => value === asked)?.value ?? 'account'
   return (
     <>
       <h1 className="sr-only">Settings</h1>
-      {administrator && (
-        <div className="row">
-          <SegmentedControl
-            size="xs"
-            aria-label="Settings of"
-            value={tab ?? 'account'}
-            onChange={value =>
-              void navigate({
-                search: value === 'tokens' || value === 'audit' ? { tab: value } : {},
-              })
-            }
-            data={[
-              { value: 'account', label: 'Your account' },
-              { value: 'tokens', label: 'API tokens' },
-              { value: 'audit', label: 'Audit log' },
-            ]}
-          />
-        </div>
-      )}
-      {administrator && tab === 'tokens' ? (
-        <TokensPanel />
-      ) : administrator && tab === 'audit' ? (
-        <AuditPanel />
-      ) : (
-        <Account />
-      )}
+      <div className="row">
+        <SegmentedControl
+          size="xs"
+          aria-label="Settings of"
+          value={tab}
+          onChange={value => void navigate({ search: value === 'account' ? {} : { tab: value } })}
+          data={offered.map(one => ({ ...one }))}
+        />
+      </div>
+      {tab === 'general' && <General />}
+      {tab === 'tokens' && <TokensPanel />}
+      {tab === 'audit' && <AuditPanel />}
+      {tab === 'account' && <Account />}
     </>
+  )
+}
+
+/** What holds for the whole pair. */
+function General() {
+  return (
+    <div className="general">
+      <FailoverSettings />
+      <div className="stack">
+        <SecondServer />
+        <Preflight />
+      </div>
+    </div>
   )
 }
 
@@ -82,53 +97,35 @@ function Account() {
 function AuditPanel() {
   const [limit, setLimit] = useState(100)
   const query = useAnswer('listAudit', { query: { limit } }, { every: 15_000 })
+  const older = query.data?.next != null && limit < 1000
   return (
     <Panel title="Audit log" note="every change of state, newest first" flush>
-      <Answered
+      <Rows
         query={query}
         what="Could not load the audit log"
-        empty={data => data.entries.length === 0 && <Empty title="Nothing was changed yet" />}
-      >
-        {data => (
-          <div className="table-scroll">
-            <table className="t" data-testid="audit-table">
-              <thead>
-                <tr>
-                  <th>When</th>
-                  <th>Who</th>
-                  <th>Did</th>
-                  <th>To</th>
-                  <th>Detail</th>
-                  <th className="num">Term</th>
-                </tr>
-              </thead>
-              <tbody>
-                {data.entries.map(entry => (
-                  <tr key={entry.id}>
-                    <td>
-                      <Moment at={entry.at} />
-                    </td>
-                    <td>{entry.who}</td>
-                    <td>{entry.action}</td>
-                    <td className="wrap">{entry.subject}</td>
-                    <td className="mono wrap dim">
-                      {Object.entries(entry.detail)
-                        .map(([key, value]) => `${key}=${textOf(value)}`)
-                        .join(' ')}
-                    </td>
-                    <td className="num">{entry.term}</td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-            {data.next !== null && limit < 1000 && (
-              <button type="button" className="more" onClick={() => setLimit(1000)}>
-                Show older entries
-              </button>
-            )}
-          </div>
-        )}
-      </Answered>
+        label="Audit log"
+        testId="audit-table"
+        rows={data => data.entries}
+        keyOf={entry => entry.id}
+        empty={<Empty title="Nothing was changed yet" />}
+        columns={[
+          { head: 'When', cell: entry => <Moment at={entry.at} /> },
+          { head: 'Who', cell: entry => entry.who },
+          { head: 'Did', cell: entry => entry.action },
+          { head: 'To', wrap: true, cell: entry => entry.subject },
+          {
+            head: 'Detail',
+            wrap: true,
+            className: 'mono dim',
+            cell: entry =>
+              Object.entries(entry.detail)
+                .map(([key, value]) => `${key}=${textOf(value)}`)
+                .join(' '),
+          },
+          { head: 'Term', num: true, cell: entry => entry.term },
+        ]}
+        more={older ? { label: 'Show older entries', show: () => setLimit(1000) } : undefined}
+      />
     </Panel>
   )
 }

@@ -7,7 +7,8 @@ import { fromLocalInput } from '../format/time.ts'
 import { Confirm } from '../parts/confirm.tsx'
 import { FormEnd } from '../parts/form-end.tsx'
 import { Panel, Tag } from '../parts/panel.tsx'
-import { Answered, Empty } from '../parts/states.tsx'
+import { Rows } from '../parts/rows.tsx'
+import { Empty } from '../parts/states.tsx'
 import { Ago, Moment } from '../parts/when.tsx'
 import { WriteButton, WriteIcon } from '../parts/write-button.tsx'
 
@@ -35,61 +36,43 @@ export function TokensPanel() {
         </WriteButton>
       }
     >
-      <Answered
+      <Rows
         query={query}
         what="Could not load the tokens"
-        empty={data =>
-          data.tokens.length === 0 && (
-            <Empty title="No tokens yet">
-              A program sends one as “Authorization: Bearer …” instead of logging in.
-            </Empty>
-          )
+        label="API tokens"
+        rows={data => data.tokens}
+        keyOf={token => token.id}
+        empty={
+          <Empty title="No tokens yet">
+            A program sends one as “Authorization: Bearer …” instead of logging in.
+          </Empty>
         }
-      >
-        {data => (
-          <div className="table-scroll">
-            <table className="t">
-              <thead>
-                <tr>
-                  <th>Name</th>
-                  <th>Role</th>
-                  <th>Made by</th>
-                  <th>Made</th>
-                  <th>Expires</th>
-                  <th aria-label="Actions" />
-                </tr>
-              </thead>
-              <tbody>
-                {data.tokens.map(token => (
-                  <tr key={token.id}>
-                    <td>{token.name}</td>
-                    <td>
-                      <Tag>{token.role}</Tag>
-                    </td>
-                    <td>{token.createdBy}</td>
-                    <td className="dim">
-                      <Ago at={token.created} />
-                    </td>
-                    <td className="dim">
-                      {token.expires === null ? 'never' : <Moment at={token.expires} />}
-                    </td>
-                    <td style={{ width: 1 }}>
-                      <WriteIcon
-                        needs="administrator"
-                        danger
-                        label={`Revoke ${token.name}`}
-                        onClick={() => setRevoking(token)}
-                      >
-                        <IconTrash size={15} />
-                      </WriteIcon>
-                    </td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          </div>
-        )}
-      </Answered>
+        columns={[
+          { head: 'Name', cell: token => token.name },
+          { head: 'Role', cell: token => <Tag>{token.role}</Tag> },
+          { head: 'Made by', cell: token => token.createdBy },
+          { head: 'Made', className: 'dim', cell: token => <Ago at={token.created} /> },
+          {
+            head: 'Expires',
+            className: 'dim',
+            cell: token => (token.expires === null ? 'never' : <Moment at={token.expires} />),
+          },
+          {
+            head: '',
+            tight: true,
+            cell: token => (
+              <WriteIcon
+                needs="administrator"
+                danger
+                label={`Revoke ${token.name}`}
+                onClick={() => setRevoking(token)}
+              >
+                <IconTrash size={15} />
+              </WriteIcon>
+            ),
+          },
+        ]}
+      />
       {adding && <NewToken onClose={() => setAdding(false)} />}
       {revoking !== null && (
         <Confirm

@@ -3,7 +3,8 @@ import { IconCheck } from '@tabler/icons-react'
 import { useState } from 'react'
 import { useAnswer, useChange } from '../api/hooks.ts'
 import { Panel, Tag } from './panel.tsx'
-import { Answered, Empty } from './states.tsx'
+import { Rows } from './rows.tsx'
+import { Empty } from './states.tsx'
 import { Ago } from './when.tsx'
 import { WriteIcon } from './write-button.tsx'
 
@@ -35,61 +36,65 @@ export function AlarmsPanel() {
       }
     >
       <span id="alarms" />
-      <Answered
+      <Rows
         query={query}
         what="Could not load the alarms"
-        empty={data =>
-          data.alarms.length === 0 && (
-            <Empty title={which === 'open' ? 'No open alarms' : 'No alarms yet'}>
-              {which === 'open' ? 'Everything that is watched is as it should be.' : undefined}
-            </Empty>
-          )
+        label="Alarms"
+        rows={data => data.alarms}
+        keyOf={alarm => alarm.id}
+        empty={
+          <Empty title={which === 'open' ? 'No open alarms' : 'No alarms yet'}>
+            {which === 'open' ? 'Everything that is watched is as it should be.' : undefined}
+          </Empty>
         }
-      >
-        {data => (
-          <div className="table-scroll">
-            <table className="t">
-              <tbody>
-                {data.alarms.map(alarm => (
-                  <tr key={alarm.id}>
-                    <td style={{ width: 1 }}>
-                      <Tag
-                        tone={
-                          alarm.clearedAt !== null
-                            ? 'plain'
-                            : alarm.severity === 'critical'
-                              ? 'bad'
-                              : 'warn'
-                        }
-                      >
-                        {alarm.clearedAt === null ? alarm.severity : 'cleared'}
-                      </Tag>
-                    </td>
-                    <td className="wrap">
-                      <strong style={{ fontWeight: 600 }}>{alarm.subject}</strong> {alarm.text}
-                      <div className="dim">
-                        <Ago at={alarm.raisedAt} />
-                        {alarm.acknowledgedBy !== null && ` · seen by ${alarm.acknowledgedBy}`}
-                      </div>
-                    </td>
-                    <td style={{ width: 1 }}>
-                      {alarm.acknowledgedBy === null && alarm.clearedAt === null && (
-                        <WriteIcon
-                          needs="operator"
-                          label={`Acknowledge: ${alarm.subject}`}
-                          onClick={() => acknowledge.mutate({ params: { id: alarm.id } })}
-                        >
-                          <IconCheck size={15} />
-                        </WriteIcon>
-                      )}
-                    </td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          </div>
-        )}
-      </Answered>
+        columns={[
+          {
+            head: '',
+            tight: true,
+            cell: alarm => (
+              <Tag
+                tone={
+                  alarm.clearedAt !== null
+                    ? 'plain'
+                    : alarm.severity === 'critical'
+                      ? 'bad'
+                      : 'warn'
+                }
+              >
+                {alarm.clearedAt === null ? alarm.severity : 'cleared'}
+              </Tag>
+            ),
+          },
+          {
+            head: '',
+            wrap: true,
+            cell: alarm => (
+              <>
+                <strong style={{ fontWeight: 600 }}>{alarm.subject}</strong> {alarm.text}
+                <div className="dim">
+                  <Ago at={alarm.raisedAt} />
+                  {alarm.acknowledgedBy !== null && ` · seen by ${alarm.acknowledgedBy}`}
+                </div>
+              </>
+            ),
+          },
+          {
+            head: '',
+            tight: true,
+            cell: alarm =>
+              alarm.acknowledgedBy === null &&
+              alarm.clearedAt === null && (
+                <WriteIcon
+                  needs="operator"
+                  label={`Acknowledge: ${alarm.subject}`}
+                  onClick={() => acknowledge.mutate({ params: { id: alarm.id } })}
+                >
+                  <IconCheck size={15} />
+                </WriteIcon>
+              ),
+          },
+        ]}
+      />
     </Panel>
   )
 }

@@ -1,6 +1,6 @@
 import { Button, Modal } from '@mantine/core'
 import type { ReactNode } from 'react'
-import { reasonOf } from '../api/errors.ts'
+import { FormError } from './form-end.tsx'
 
 /** Asks before something that cannot be taken back; stays open with the cause if it fails. */
 export function Confirm({
@@ -29,11 +29,7 @@ export function Confirm({
     <Modal opened={opened} onClose={onClose} title={title} centered>
       <div className="form">
         <div>{children}</div>
-        {error !== null && error !== undefined && (
-          <div className="form-error" role="alert">
-            {reasonOf(error)}
-          </div>
-        )}
+        <FormError error={error} />
         <div className="form-actions">
           <Button variant="default" size="xs" onClick={onClose}>
             Cancel

@@ -1,6 +1,16 @@
 import { Button } from '@mantine/core'
 import { reasonOf } from '../api/errors.ts'
 
+/** What the server said against it; nothing while there is nothing. */
+export function FormError({ error }: { error: unknown }) {
+  if (error === null || error === undefined) return null
+  return (
+    <div className="form-error" role="alert">
+      {reasonOf(error)}
+    </div>
+  )
+}
+
 /** The end of a form: what the server said against it, and the buttons that leave or send it. */
 export function FormEnd(props: {
   error: unknown
@@ -15,11 +25,7 @@ export function FormEnd(props: {
   const { error, busy, ready, action, testId, onCancel } = props
   return (
     <>
-      {error !== null && (
-        <div className="form-error" role="alert">
-          {reasonOf(error)}
-        </div>
-      )}
+      <FormError error={error} />
       <div className="form-actions">
         <Button variant="default" size="xs" onClick={onCancel}>
           Cancel

@@ -71,7 +71,7 @@ export function Answered<T>({
   empty,
   children,
 }: {
-  query: UseQueryResult<T, Error>
+  query: Pick<UseQueryResult<T, Error>, 'data' | 'isError' | 'error' | 'refetch'>
   /** For the error: "Could not load the devices". */
   what: string
   loading?: ReactNode

@@ -1,7 +1,8 @@
 import { ActionIcon, Button, type ButtonProps, Tooltip } from '@mantine/core'
+import { IconExternalLink } from '@tabler/icons-react'
 import type { ReactNode } from 'react'
 import type { Role } from '../../../src/api/contract/endpoint.ts'
-import { useWriteBarrier } from '../api/hooks.ts'
+import { useGoTo, useWriteBarrier, useWritesElsewhere } from '../api/hooks.ts'
 
 interface Common {
   /** What the operation needs. */
@@ -12,21 +13,38 @@ interface Common {
   barrier?: string | undefined
 }
 
-/** A button that changes state: where that is not possible it stays, disabled, and says why. */
+/** What pressing does: the thing itself, going to the active for it, or nothing and why. */
+function usePress({ needs, onClick, barrier: own }: Common) {
+  const here = useWriteBarrier(needs)
+  const elsewhere = useWritesElsewhere(needs)
+  const goTo = useGoTo()
+  if (elsewhere !== null) {
+    const { console, label } = elsewhere
+    return { leads: true, hint: label, press: () => void goTo(console) }
+  }
+  const hint = here ?? own
+  return { leads: false, hint, press: hint === undefined ? onClick : undefined }
+}
+
+/**
+ * A button that changes state: where that is not possible it stays, disabled, and says why; on a
+ * standby it leads to the same page of the active.
+ */
 export function WriteButton({
   needs,
   onClick,
   testId,
-  barrier: own,
+  barrier,
   children,
   type = 'button',
   ...rest
 }: Common & ButtonProps & { children: ReactNode; type?: 'button' | 'submit' }) {
-  const barrier = useWriteBarrier(needs) ?? own
+  const { leads, hint, press } = usePress({ needs, barrier, ...(onClick ? { onClick } : {}) })
+  const disabled = hint !== undefined && !leads
   return (
     <Tooltip
-      label={barrier}
-      disabled={barrier === undefined}
+      label={hint}
+      disabled={hint === undefined}
       w={260}
       events={{ hover: true, focus: true, touch: true }}
     >
@@ -35,11 +53,12 @@ export function WriteButton({
         {...rest}
         type={type}
         data-testid={testId}
-        data-disabled={barrier !== undefined}
-        aria-disabled={barrier !== undefined}
+        data-disabled={disabled}
+        aria-disabled={disabled}
+        {...(leads ? { variant: 'default', rightSection: <IconExternalLink size={13} /> } : {})}
         onClick={event => {
-          if (barrier !== undefined) event.preventDefault()
-          else onClick?.()
+          if (hint !== undefined) event.preventDefault()
+          press?.()
         }}
       >
         {children}
@@ -53,15 +72,16 @@ export function WriteIcon({
   needs,
   onClick,
   testId,
-  barrier: own,
+  barrier,
   label,
   danger,
   loading,
   children,
 }: Common & { label: string; danger?: boolean; loading?: boolean; children: ReactNode }) {
-  const barrier = useWriteBarrier(needs) ?? own
+  const { leads, hint, press } = usePress({ needs, barrier, ...(onClick ? { onClick } : {}) })
+  const disabled = hint !== undefined && !leads
   return (
-    <Tooltip label={barrier ?? label} maw={260}>
+    <Tooltip label={hint ?? label} maw={260}>
       <ActionIcon
         variant="subtle"
         size="sm"
@@ -69,11 +89,11 @@ export function WriteIcon({
         loading={loading === true}
         data-testid={testId}
         aria-label={label}
-        data-disabled={barrier !== undefined}
-        aria-disabled={barrier !== undefined}
+        data-disabled={disabled}
+        aria-disabled={disabled}
         onClick={event => {
           event.stopPropagation()
-          if (barrier === undefined) onClick?.()
+          press?.()
         }}
       >
         {children}

@@ -1,8 +1,7 @@
 import { useEffect, useRef, useState } from 'react'
-import { errorOf, reasonOf } from '../api/errors.ts'
-import { readEvents } from '../api/events.ts'
 import { type AnswerOf, useBase, useClient } from '../api/hooks.ts'
 import { addressOf } from '../api/routes.ts'
+import { openStream } from '../api/stream.ts'
 
 type Batch = AnswerOf<'tailLogs'>
 export interface TailRow {
@@ -15,10 +14,6 @@ export interface TailRow {
 export const tailBound = 5000
 /** How often what has come is drawn, ms. */
 const drawMs = 250
-const connectMs = 5000
-/** The server writes a comment every 15 s, so this long a silence is a dead connection. */
-const silenceMs = 40_000
-const slowestRetryMs = 8000
 
 export interface TailState {
   /** Newest first. */
@@ -50,7 +45,6 @@ export function useTail(
 
   useEffect(() => {
     if (!enabled) return
-    const ended = new AbortController()
     let waiting: TailRow[] = []
     let dropped = 0
     const draw = setInterval(() => {
@@ -74,57 +68,26 @@ export function useTail(
       if (waiting.length > tailBound) waiting = waiting.slice(-tailBound)
     }
 
-    async function follow(): Promise<void> {
-      let retryMs = 500
-      while (!ended.signal.aborted) {
-        const attempt = new AbortController()
-        const stop = () => attempt.abort()
-        ended.signal.addEventListener('abort', stop, { once: true })
-        let timer = setTimeout(() => attempt.abort(new Error('no answer in time')), connectMs)
-        try {
-          setState(before => ({ ...before, status: 'connecting' }))
-          const response = await fetch(
-            addressOf(base, 'tailLogs', { query: { text, severity, sender } }),
-            { credentials: 'include', signal: attempt.signal },
-          )
-          if (!response.ok) throw await errorOf(response)
-          setState(before => ({ ...before, status: 'live', problem: null }))
-          retryMs = 500
-          const heard = () => {
-            clearTimeout(timer)
-            timer = setTimeout(() => attempt.abort(new Error('it fell silent')), silenceMs)
-          }
-          heard()
-          for await (const data of readEvents(response, heard)) take(JSON.parse(data) as Batch)
-          throw new Error('the server ended the stream')
-        } catch (error) {
-          if (ended.signal.aborted) return
-          setState(before => ({ ...before, status: 'waiting', problem: reasonOf(error) }))
-          void connection.poll()
-        } finally {
-          clearTimeout(timer)
-          ended.signal.removeEventListener('abort', stop)
-        }
-        await new Promise<void>(resolve => {
-          const retry = setTimeout(resolve, retryMs)
-          ended.signal.addEventListener(
-            'abort',
-            () => {
-              clearTimeout(retry)
-              resolve()
-            },
-            { once: true },
-          )
-        })
-        retryMs = Math.min(2 * retryMs, slowestRetryMs)
-      }
-    }
-    void follow()
+    const end = openStream<Batch>(
+      addressOf(base, 'tailLogs', { query: { text, severity, sender } }),
+      {
+        event: take,
+        status(status, problem) {
+          setState(before => ({ ...before, status, problem: problem ?? kept(before, status) }))
+          if (status === 'waiting') void connection.poll()
+        },
+      },
+    )
     return () => {
       clearInterval(draw)
-      ended.abort()
+      end()
     }
   }, [base, connection, enabled, text, severity, sender])
 
   return state
+}
+
+/** Why it is not live stays to be read while it is tried again. */
+function kept(before: TailState, status: TailState['status']): string | null {
+  return status === 'live' ? null : before.problem
 }

@@ -1,24 +1,18 @@
 import { Loader } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
-import { ApiError } from '../api/errors.ts'
-import { type Session, sessionKey, useClient } from '../api/hooks.ts'
+import type { ApiError } from '../api/errors.ts'
+import { sessionKey, useApi } from '../api/hooks.ts'
+import type { Session } from '../api/who.ts'
 import { Failure } from '../parts/states.tsx'
 import { FirstPassword, LogIn } from './log-in.tsx'
 import { Shell } from './shell.tsx'
 
 /** Lets nobody past who is not logged in with a password of their own. */
 export function Gate() {
-  const client = useClient()
+  const { who } = useApi()
   const { data, error, refetch } = useQuery<Session | null, ApiError>({
     queryKey: sessionKey,
-    queryFn: async ({ signal }) => {
-      try {
-        return await client.call('getSession', {}, { signal })
-      } catch (failure) {
-        if (failure instanceof ApiError && failure.code === 'not-logged-in') return null
-        throw failure
-      }
-    },
+    queryFn: ({ signal }) => who(signal),
     staleTime: Number.POSITIVE_INFINITY,
   })
   if (data === undefined) {

@@ -21,6 +21,7 @@ import { useEffect, useState } from 'react'
 import {
   sessionKey,
   useAnswer,
+  useApi,
   useClient,
   useConnection,
   useSession,
@@ -28,11 +29,12 @@ import {
   useStale,
 } from '../api/hooks.ts'
 import { Brand, Navigation, pageTitle } from './navigation.tsx'
-import { PairBanner, PairChip, TakeoverNotice } from './pair-status.tsx'
+import { Leave, PairBanners, PairChip, TakeoverNotice } from './pair-status.tsx'
 
 /** Everything around the pages once somebody is logged in. */
 export function Shell() {
-  const { connection } = useClient()
+  const { client, handOver } = useApi()
+  const { connection } = client
   const signedOut = useSignedOut()
   const stale = useStale()
   const queries = useQueryClient()
@@ -40,8 +42,12 @@ export function Shell() {
   const [menu, setMenu] = useState(false)
   useEffect(() => {
     connection.start()
-    return () => connection.stop()
-  }, [connection])
+    handOver.start()
+    return () => {
+      connection.stop()
+      handOver.stop()
+    }
+  }, [connection, handOver])
   useEffect(() => {
     if (signedOut) queries.setQueryData(sessionKey, null)
   }, [signedOut, queries])
@@ -85,8 +91,9 @@ export function Shell() {
             <UserMenu />
           </div>
         </header>
-        <PairBanner />
+        <PairBanners />
         <TakeoverNotice />
+        <Leave />
         <main className="page" data-stale={stale || undefined}>
           <Outlet />
         </main>
