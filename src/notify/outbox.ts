@@ -3,7 +3,6 @@
 /** What a person has subscribed to; `test` is what they asked for just now. */
 export type NoticeClass = 'self-monitoring' | 'synchronization' | 'takeover' | 'test'
 export type Channel = 'mail' | 'webhook'
-export type NoticeState = 'waiting' | 'sending' | 'ending' | 'sent' | 'failed'
 
 /** A notice in words, for whoever reads it at night on a phone. */
 export interface Message {
@@ -115,18 +114,4 @@ export interface OutboxQueue {
   discard(term: number, channel: Channel): Promise<number>
   /** Removes what was sent or given up before then. @returns how many */
   prune(term: number, olderThanMs: number): Promise<number>
-}
-
-/** A row as people see it. */
-export interface Notice {
-  id: number
-  class: NoticeClass
-  channel: Channel
-  recipient: string
-  subject: string
-  state: NoticeState
-  attempts: number
-  failure: string | null
-  created: Date
-  sentAt: Date | null
 }

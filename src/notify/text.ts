@@ -342,7 +342,7 @@ function headline(text: string): string {
 }
 
 /** `2026-11-22 01:29:04 UTC` */
-export function moment(at: Date | string): string {
+function moment(at: Date | string): string {
   const iso = typeof at === 'string' ? at : at.toISOString()
   return `${iso.slice(0, 10)} ${iso.slice(11, 19)} UTC`
 }

@@ -23,6 +23,8 @@ export interface SmtpProxy {
   holdContents: boolean
   /** How often the word was kept back. */
   held: number
+  /** How many there were so far. */
+  connections: number
   /** How many messages went through to their end. */
   ends: number
   /** Lets through what was kept back. */
@@ -38,6 +40,7 @@ export async function startSmtpProxy(target: { port: number }): Promise<SmtpProx
 
   const server = createServer(client => {
     const fault = proxy.fault
+    proxy.connections++
     sockets.add(client)
     client.on('close', () => sockets.delete(client))
     client.on('error', () => {})
@@ -105,6 +108,7 @@ export async function startSmtpProxy(target: { port: number }): Promise<SmtpProx
     delayMs: 0,
     holdContents: false,
     held: 0,
+    connections: 0,
     ends: 0,
     letGo() {
       proxy.holdContents = false
