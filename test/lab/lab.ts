@@ -70,6 +70,8 @@ export interface LabOptions {
 export interface Lab {
   readonly network: Network
   readonly folder: string
+  /** File with the certificate of the authority. */
+  readonly authority: string
   readonly kw1: LabServer
   readonly kw2: LabServer
   readonly servers: readonly LabServer[]
@@ -246,12 +248,12 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
           name: host.name,
           installed: host.name === 'kw1' ? 'primary' : 'secondary',
           console: {
-            host: '0.0.0.0',
+            host: '::',
             port: 443,
             url: `https://${host.name}`,
             tls: { key: `pki/${host.name}-console.key`, cert: `pki/${host.name}-console.crt` },
           },
-          link: { host: '0.0.0.0', port: 8450, advertise: host.name, identity: 'pki' },
+          link: { host: '::', port: 8450, advertise: host.name, identity: 'pki' },
           database: { url: databaseUrl(replica ? ['db1', 'db2'] : ['db1']) },
           keyFile: 'deployment.key',
           // As many takeovers as there are faults.
@@ -281,6 +283,7 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
       virtual.ipv6,
     ])
     const lab: Lab = {
+      authority: join(folder, 'pki', 'ca.crt'),
       ...{
         network,
         folder,

@@ -21,6 +21,8 @@ export interface AddressesWitness {
   stop(): Promise<void>
   /** Sentences about two hosts that answered for an address in turn, for longer than `graceMs`. */
   violations(graceMs?: number): string[]
+  /** What was seen so far is no longer looked at for violations. */
+  forget(): void
   /** When a host first claimed an address after a moment, undefined if it has not. */
   firstClaim(address: string, mac: string, after: number): number | undefined
 }
@@ -109,6 +111,7 @@ export function createAddressesWitness(
       }
       return found
     },
+    forget: () => void claims.splice(0, claims.length),
     firstClaim: (address, mac, after) =>
       claims.find(claim => claim.at > after && claim.mac === mac && claim.address === address)?.at,
   }
