@@ -1,6 +1,15 @@
+import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { type Edge, ids, otherConsole, password, startEdge } from '../../test/fixtures/http-edge.ts'
+import {
+  type Edge,
+  ids,
+  joinToken,
+  otherConsole,
+  password,
+  startEdge,
+} from '../../test/fixtures/http-edge.ts'
 import { Conflict, DatabaseAway, InvalidCursor, Overloaded, TermOver } from '../lib/errors.ts'
+import { sealJoin } from '../lib/join-token.ts'
 import { type Endpoint, errorBody, errorCodes, roles } from './contract/endpoint.ts'
 import { basePath, type EndpointName, endpoints } from './contract/index.ts'
 
@@ -15,6 +24,18 @@ const samples: Partial<Record<EndpointName, { query?: string; body?: object }>> 
   createCredential: { body: { name: 'core', username: 'backup', password: 'p' } },
   pausePair: { body: { reason: 'new cables' } },
   startUpgrade: { body: { version: '0.3.0', holder: 'one' } },
+  changePairSettings: { body: { settings: {}, version: 3 } },
+  joinPair: {
+    // Each request is taken once.
+    get body() {
+      const nonce = randomUUID().replaceAll('-', '')
+      const machine = {
+        ...{ name: 'kw2', address: null, hosts: [], version: '1.2.3' },
+        ...{ publicKey: 'a key', consolePublicKey: 'another' },
+      }
+      return { id: joinToken.id, nonce, sealed: sealJoin(joinToken, 'request', nonce, machine) }
+    },
+  },
   getTrafficSeries: { query: '?by=src.addr&where=dst.port=443' },
   getTrafficTop: { query: '?by=src.addr,dst.addr' },
 }

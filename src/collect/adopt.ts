@@ -69,6 +69,8 @@ const stopMs = 5000
 export function createAdoption(
   deps: {
     folder: SegmentFolder
+    /** Whether there is a folder at all; while there is none, it rests. */
+    inUse?: () => boolean
     store: SegmentStore
     /** Places in a segment's manifest of the datagrams that this server took in itself. */
     taken?: (manifest: Manifest) => Promise<readonly number[]>
@@ -122,7 +124,7 @@ export function createAdoption(
   async function run(stopped: AbortSignal) {
     while (!stopped.aborted) {
       try {
-        await scan(stopped)
+        if (deps.inUse?.() !== false) await scan(stopped)
         state.lookedAt = new Date(clock.wall())
         state.lastError = undefined
       } catch (error) {

@@ -107,6 +107,8 @@ const devicesFile = '.devices.json'
 export function createMirror(deps: {
   source: VersionSource
   repository: MirrorRepository
+  /** Whether there is a folder for it; while there is none, it rests. */
+  inUse?: () => boolean
   drivers: ReadonlyMap<string, Driver>
   log: Log
   metrics: Metrics
@@ -140,9 +142,11 @@ export function createMirror(deps: {
       wake = woken.resolve
       let restMs = everyMs
       try {
-        place ??= placeOf(await repository.open(term))
-        while (!stopped.aborted && (await advance(place))) {
-          // There may be more.
+        if (deps.inUse?.() !== false) {
+          place ??= placeOf(await repository.open(term))
+          while (!stopped.aborted && (await advance(place))) {
+            // There may be more.
+          }
         }
         state.lastError = undefined
       } catch (error) {

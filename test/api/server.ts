@@ -4,6 +4,7 @@ import { Registry } from 'prom-client'
 import { createHttp, type HttpServer } from '../../src/api/http.ts'
 import { rememberLogIns } from '../../src/api/remembered.ts'
 import { createAuthenticate } from '../../src/api/routes/session.ts'
+import { setupRoutes } from '../../src/api/routes/setup.ts'
 import { createDirectory } from '../../src/apps/server/directory.ts'
 import { createHandlers } from '../../src/apps/server/handlers.ts'
 import { createPairView } from '../../src/apps/server/pair-view.ts'
@@ -14,23 +15,33 @@ import { systemClock } from '../../src/lib/clock.ts'
 import { type Component, createSequence } from '../../src/lib/component.ts'
 import { createLog } from '../../src/lib/log.ts'
 import { createTally } from '../../src/lib/tally.ts'
+import type { NoticeBody } from '../../src/notify/outbox.ts'
 import type { TelemetryStore } from '../../src/store/clickhouse/telemetry-store.ts'
 import { createAlarms } from '../../src/store/postgres/alarms.ts'
 import { createAudit } from '../../src/store/postgres/audit.ts'
 import { createContents } from '../../src/store/postgres/contents.ts'
 import { createCredentials } from '../../src/store/postgres/credentials.ts'
-import { createDatabase, type Database } from '../../src/store/postgres/database.ts'
+import { createDatabase, type Database, type Tx } from '../../src/store/postgres/database.ts'
 import { createDevices } from '../../src/store/postgres/devices.ts'
 import { createJobStore } from '../../src/store/postgres/job-store.ts'
 import { createJobs } from '../../src/store/postgres/jobs.ts'
+import { createJoinTokens } from '../../src/store/postgres/join-tokens.ts'
 import { pause, readLeadership, resume } from '../../src/store/postgres/leadership.ts'
 import { createOperations } from '../../src/store/postgres/operations.ts'
+import { createOutbox } from '../../src/store/postgres/outbox.ts'
+import { createPairSettings } from '../../src/store/postgres/pair-settings.ts'
 import { createRoleChanges } from '../../src/store/postgres/role-changes.ts'
 import { createServers } from '../../src/store/postgres/servers.ts'
 import { createSessions } from '../../src/store/postgres/sessions.ts'
 import { createTokens } from '../../src/store/postgres/tokens.ts'
 import { createUsers } from '../../src/store/postgres/users.ts'
 import { createVersions } from '../../src/store/postgres/versions.ts'
+
+/** What a machine that joins is given, and what else the set-up asks of the outside; for the tests to say. */
+export type SetupAnswers = Pick<
+  Parameters<typeof setupRoutes<Tx>>[0],
+  'welcome' | 'invitation' | 'prepareFolder' | 'preflight'
+>
 
 export interface ApiServer extends Component {
   readonly url: string
@@ -41,9 +52,23 @@ export interface ApiServer extends Component {
   believes: { role: 'active' | 'standby'; term: number }
 }
 
+async function nobody(): Promise<never> {
+  throw new Error('this test sets nothing up')
+}
+const noSetup: SetupAnswers = {
+  welcome: nobody,
+  prepareFolder: nobody,
+  invitation: () => ({ console: 'https://kw1.example.net', fingerprint: 'f'.repeat(43) }),
+  preflight: { start: nobody, last: async () => null },
+}
+
 const incarnation = '8c1f1b0e-0000-4000-8000-000000000000'
 
-export function createApiServer(config: { url: string; name?: string }): ApiServer {
+export function createApiServer(config: {
+  url: string
+  name?: string
+  setup?: SetupAnswers
+}): ApiServer {
   const { name = 'one' } = config
   const lines: string[] = []
   const log = createLog({ level: 'info', part: name }, { write: line => lines.push(line) })
@@ -56,13 +81,14 @@ export function createApiServer(config: { url: string; name?: string }): ApiServ
     applicationName: `keepwatch/${name}/${incarnation}`,
     poolSize: 4,
   })
+  const key = randomBytes(32)
   const users = createUsers({ database })
   const tokens = createTokens({ database })
   const audit = createAudit({ database })
   const devices = createDevices({ database })
   const versions = createVersions({
     database,
-    contents: createContents({ database }, { key: randomBytes(32) }),
+    contents: createContents({ database }, { key }),
   })
   const servers = createServers({ database })
   const operations = createOperations({ database })
@@ -113,6 +139,22 @@ export function createApiServer(config: { url: string; name?: string }): ApiServ
     },
   )
   const logIns = rememberLogIns({ users, sessions: createSessions({ database }), tokens }, clock)
+  const write = createWrite({
+    database,
+    audit,
+    term: () => (believes.role === 'active' ? believes.term : undefined),
+  })
+  const setup = setupRoutes<Tx>({
+    ...(config.setup ?? noSetup),
+    write,
+    now: clock.wall,
+    changed: async () => {},
+    stores: {
+      servers,
+      pairSettings: createPairSettings({ database }, { key }),
+      joinTokens: createJoinTokens({ database }, { key }),
+    },
+  })
   const http: HttpServer = createHttp(
     {
       ...base,
@@ -128,7 +170,7 @@ export function createApiServer(config: { url: string; name?: string }): ApiServ
         devices,
         versions,
         jobs: createJobs({ database }),
-        credentials: createCredentials({ database }, { key: randomBytes(32) }),
+        credentials: createCredentials({ database }, { key }),
         roleChanges: createRoleChanges({ database }),
         operations,
         leadership: { pause, resume },
@@ -144,11 +186,11 @@ export function createApiServer(config: { url: string; name?: string }): ApiServ
           query: async () => ({ rows: [], statistics: { rowsRead: 0, elapsedMs: 0 } }),
         } as unknown as TelemetryStore,
         feed: { subscribe: () => () => {} },
-        write: createWrite({
-          database,
-          audit,
-          term: () => (believes.role === 'active' ? believes.term : undefined),
-        }),
+        write,
+        setup,
+        outbox: createOutbox<NoticeBody>({ database }),
+        notices: { test: async () => [], nudge() {} },
+        conditions: () => [],
         collectors: () => [],
         requestBackup: (deviceId, by) =>
           jobStore.enqueue(believes.term, {
@@ -158,7 +200,7 @@ export function createApiServer(config: { url: string; name?: string }): ApiServ
             requestedBy: by,
             notBefore: new Date(),
           }),
-        switchover: () => ({ accepted: true, sentence: 'handing over' }),
+        switchover: async () => ({ accepted: true, sentence: 'handing over' }),
         onPasswordChosen: () => {},
       }),
     },

@@ -6,8 +6,10 @@ import type { z } from 'zod'
 import { deviceEndpoints } from './devices.ts'
 import type { Endpoint } from './endpoint.ts'
 import { logEndpoints } from './logs.ts'
+import { noticeEndpoints } from './notices.ts'
 import { pairEndpoints } from './pair.ts'
 import { sessionEndpoints } from './session.ts'
+import { setupEndpoints } from './setup.ts'
 import { trafficEndpoints } from './traffic.ts'
 import { watchEndpoints } from './watch.ts'
 
@@ -16,10 +18,12 @@ export const basePath = '/api/v1'
 export const endpoints = {
   ...sessionEndpoints,
   ...pairEndpoints,
+  ...setupEndpoints,
   ...trafficEndpoints,
   ...logEndpoints,
   ...deviceEndpoints,
   ...watchEndpoints,
+  ...noticeEndpoints,
 } satisfies Record<string, Endpoint>
 
 export type Endpoints = typeof endpoints

@@ -43,7 +43,7 @@ export function pairRoutes<Tx>(deps: {
   }
   write: Write<Tx>
   /** Hands over; the sentence says why not, if not. */
-  switchover(): { accepted: boolean; sentence: string }
+  switchover(): Promise<{ accepted: boolean; sentence: string }>
   /** @throws Error in words if it cannot begin */
   drill(by: string): Promise<{ id: string }>
   /** @throws Error in words if it cannot begin */
@@ -81,7 +81,7 @@ export function pairRoutes<Tx>(deps: {
     async switchOver({ caller }) {
       demandStandby()
       await write(caller, { action: 'switch over', subject: deps.view().self }, async () => {})
-      const { accepted, sentence } = deps.switchover()
+      const { accepted, sentence } = await deps.switchover()
       if (!accepted) throw new ApiError('conflict', sentence)
       return { accepted: true }
     },

@@ -35,7 +35,7 @@ function pair(options: { refuses?: 'server-a' | 'server-b'; takesOver?: boolean 
         store,
         tally: { count: reason => counted.push(reason) },
         peer: () => other,
-        switchover() {
+        async switchover() {
           wall += 1000
           if (self === refuses)
             return { accepted: false, sentence: `no switchover: ${other} is unwell` }
@@ -153,7 +153,7 @@ describe('a drill', () => {
         store: {} as DrillStore,
         tally: { count: () => {} },
         peer: () => undefined,
-        switchover: () => ({ accepted: true, sentence: '' }),
+        switchover: async () => ({ accepted: true, sentence: '' }),
       },
       { self: 'server-a' },
     )

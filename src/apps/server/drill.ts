@@ -63,7 +63,7 @@ export function createDrills(
     tally: Pick<Tally<'drill'>, 'count'>
     /** Name of the standby, undefined if there is none. */
     peer(): string | undefined
-    switchover(): { accepted: boolean; sentence: string }
+    switchover(): Promise<{ accepted: boolean; sentence: string }>
   },
   config: { self: string; settleMs?: number },
 ): Drills {
@@ -74,7 +74,7 @@ export function createDrills(
 
   async function handOver(drill: { id: string }, report: DrillReport, to: string) {
     await store.addStep(drill.id, { server: self, text: `hands over to ${to}`, ok: null })
-    const { accepted, sentence } = deps.switchover()
+    const { accepted, sentence } = await deps.switchover()
     if (!accepted) await fail(drill, report, sentence)
     return { accepted, sentence }
   }
@@ -114,7 +114,7 @@ export function createDrills(
     const deadline = clock.monotonic() + readyMs
     await store.addStep(drill.id, { server: self, text: `hands back to ${report.from}`, ok: null })
     for (;;) {
-      const { accepted, sentence } = deps.switchover()
+      const { accepted, sentence } = await deps.switchover()
       if (accepted) return
       if (clock.monotonic() > deadline) return fail(drill, report, sentence)
       await pause(askEveryMs)

@@ -1,8 +1,11 @@
+import type { Condition } from '../../alarms/watch.ts'
 import type { Handlers } from '../../api/handler.ts'
 import { type DeviceStores, deviceRoutes } from '../../api/routes/devices.ts'
 import { logRoutes, type SyslogFeed } from '../../api/routes/logs.ts'
+import { noticeRoutes } from '../../api/routes/notices.ts'
 import { pairRoutes } from '../../api/routes/pair.ts'
 import { type SessionStores, sessionRoutes } from '../../api/routes/session.ts'
+import type { SetupHandlers } from '../../api/routes/setup.ts'
 import { trafficRoutes } from '../../api/routes/traffic.ts'
 import { watchRoutes } from '../../api/routes/watch.ts'
 import type { Write } from '../../api/write.ts'
@@ -49,9 +52,14 @@ export function createHandlers(deps: {
     pause(tx: Tx, pause: { by: string; reason: string; until: Date | null }): Promise<unknown>
     resume(tx: Tx): Promise<unknown>
   }
-  switchover(): { accepted: boolean; sentence: string }
+  switchover(): Promise<{ accepted: boolean; sentence: string }>
   drill(by: string): Promise<{ id: string }>
   upgrade(request: { version: string; holder: string; by: string }): Promise<{ id: string }>
+  setup: SetupHandlers
+  outbox: Parameters<typeof noticeRoutes>[0]['outbox']
+  notices: Parameters<typeof noticeRoutes<Tx>>[0]['notices']
+  /** What is wrong now, known without the database. */
+  conditions(): readonly Condition[]
   onPasswordChosen(user: string): void
 }): Handlers {
   const { clock, write } = deps
@@ -75,6 +83,8 @@ export function createHandlers(deps: {
       drill: deps.drill,
       upgrade: deps.upgrade,
     }),
+    ...deps.setup,
+    ...noticeRoutes<Tx>({ ...deps, now }),
     ...trafficRoutes({ ask: askOf(deps.telemetry), now }),
     ...logRoutes({ ask: askOf(deps.telemetry), feed: deps.feed, names: deps.directory, now }),
     ...deviceRoutes({

@@ -7,14 +7,13 @@ import { createAlarmWatch } from '../../alarms/watch.ts'
 import { createHttp } from '../../api/http.ts'
 import { rememberLogIns } from '../../api/remembered.ts'
 import { createAuthenticate } from '../../api/routes/session.ts'
-import { createReceiver, type Receiver } from '../../collect/receive.ts'
 import { drivers } from '../../devices/drivers/index.ts'
 import { createBackupJobs, defaultBackupJobsConfig } from '../../devices/jobs.ts'
 import { createSessions } from '../../devices/session.ts'
 import { createAddresses } from '../../failover/address/addresses.ts'
 import { createRowLease } from '../../failover/lease/row.ts'
 import { createNode, type FailoverNode, linkState } from '../../failover/node.ts'
-import { createPeer } from '../../failover/peer.ts'
+import { createPeer, linkPath } from '../../failover/peer.ts'
 import { createTermFile } from '../../failover/term-file.ts'
 import { systemClock } from '../../lib/clock.ts'
 import { type Component, createSequence } from '../../lib/component.ts'
@@ -23,35 +22,41 @@ import { createLog } from '../../lib/log.ts'
 import { createMetrics } from '../../lib/metrics.ts'
 import { createTally } from '../../lib/tally.ts'
 import { obstacleBetween, version } from '../../lib/version.ts'
-import { createEmbeddedEngine } from '../../store/clickhouse/engine.ts'
-import { createTelemetryStore } from '../../store/clickhouse/telemetry-store.ts'
 import type { Tx } from '../../store/postgres/database.ts'
 import { createDeviceSource } from '../../store/postgres/device-source.ts'
 import { createJobStore } from '../../store/postgres/job-store.ts'
-import { pause, readLeadership, resume } from '../../store/postgres/leadership.ts'
+import { pause, readLeadership, readTime, resume } from '../../store/postgres/leadership.ts'
 import { createRetention } from '../../store/postgres/retention.ts'
-import { opening } from '../named-files.ts'
+import { consoleTls, opening } from '../named-files.ts'
+import { createSetup } from '../setup/setup.ts'
 import { openHome } from '../upgrade/home.ts'
 import { type ProvenMessage, startAgain } from '../upgrade/launcher.ts'
 import { createUpgrader } from '../upgrade/upgrader.ts'
 import { fetchVersion, versionRoutes } from '../upgrade/version-link.ts'
 import { type ActiveWork, createActiveWork } from './active-work.ts'
-import { conditionsNow } from './conditions.ts'
 import { createDirectory } from './directory.ts'
 import { createDrills } from './drill.ts'
 import { createHandlers } from './handlers.ts'
-import { createHealthWatch } from './health.ts'
+import { createHealthWatch, ownUrl } from './health.ts'
+import { createNotices } from './notices.ts'
 import { openSettings } from './opened.ts'
 import { createOwnAddresses, ownMacs } from './own-network.ts'
 import { createPairSettingsWatch } from './pair-settings.ts'
 import { createPairView } from './pair-view.ts'
+import { createReception } from './reception.ts'
 import type { ServerSettings } from './settings.ts'
+import { createSharedFiles } from './shared-files.ts'
 import { createState } from './state.ts'
-import { createSyslogFeed } from './syslog-feed.ts'
+import { createVitals } from './vitals.ts'
+import { createWhatIsWrong } from './what-is-wrong.ts'
 import { createWrite } from './write.ts'
 
 /** A server that has not said for so long that it lives is no partner to be compatible with. */
 const goneMs = 600_000
+/** What the other server said longer ago may be over. */
+const peerFreshMs = 3000
+/** A planned hand-over waits so long for mails that are under way. */
+const drainMs = 300
 
 export interface KeepwatchServer extends Component {
   /** Of the console. */
@@ -67,18 +72,34 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
   const metrics = createMetrics({ server: name })
   const base = { log, metrics, clock }
   const tally = createTally<
-    'directory' | 'alarms' | 'look-back' | 'syslog-feed' | 'drill' | 'upgrade' | 'pair-settings'
+    | 'directory'
+    | 'alarms'
+    | 'look-back'
+    | 'syslog-feed'
+    | 'drill'
+    | 'upgrade'
+    | 'pair-settings'
+    | 'preflight'
+    | 'console-certificate'
+    | 'vitals'
+    | 'notices'
   >(base, {
     name: 'server_problems',
     help: 'Background work of the server that failed, by reason',
   })
-  const { dataDir, first, identity, key, timings, tls } = openSettings(settings, file)
+  const opened = openSettings(settings, file)
+  const { dataDir, first, identity, key, timings, tls } = opened
+  const home = process.env.KEEPWATCH_HOME ? openHome(process.env.KEEPWATCH_HOME) : undefined
   const state = createState(base, {
     url: settings.database.url,
     applicationName: `keepwatch/${name}/${incarnation}`,
     key,
+    previous() {
+      const trial = home?.trial()
+      return trial?.version === version ? trial.previous : undefined
+    },
   })
-  const { alarms, database, devices } = state
+  const { database, devices } = state
   const ownAddresses = createOwnAddresses(settings.link)
   const addresses = createAddresses(
     {
@@ -99,17 +120,14 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
   const pairSettings = createPairSettingsWatch(
     {
       read: () => state.pairSettings.read(),
-      apply: ({ settings: { connection }, secrets }) => addresses.configure(connection, secrets),
+      async apply({ settings: { connection, sharedFolder }, secrets }) {
+        shared.folder.use(sharedFolder)
+        await addresses.configure(connection, secrets)
+      },
       tally,
     },
     { dataDir, key },
   )
-  const engine = createEmbeddedEngine(base, { dataDir: join(dataDir, 'engine') })
-  const telemetry = createTelemetryStore(
-    { ...base, connection: engine },
-    { keepDays: settings.keepDays },
-  )
-
   const directory = createDirectory(
     {
       clock,
@@ -139,47 +157,90 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
     },
     defaultBackupJobsConfig,
   )
-  const feed = createSyslogFeed({
-    tally,
-    onRows: rows => {
-      if (node.term() !== undefined) backups.onSyslog(rows)
+  const shared = createSharedFiles(
+    {
+      ...base,
+      ...state,
+      identity,
+      node: { term: () => node.term(), status: () => node.status() },
+      directory,
+      drivers,
+      onApplied: root => {
+        if (root === 'certificates') renewConsoleTls()
+      },
     },
-    ask: telemetry.query,
-  })
-  const alarmWatch = (term: number) =>
-    createAlarmWatch({
-      store: {
-        async open() {
-          const { rows } = await alarms.list({ open: true, limit: 1000 })
-          return rows
-        },
-        raise: condition => inTerm(term)(tx => alarms.raise(tx, condition)),
-        clear: key => inTerm(term)(tx => alarms.clear(tx, key)),
-      },
-      async conditions() {
-        const all = await devices.list()
-        return conditionsNow({
-          now: clock.wall(),
-          status: node.status(),
-          directory,
-          collectors: receiver.collectors(),
-          failingDevices: all.flatMap(({ id, name: device, enabled, lastJob }) =>
-            enabled && lastJob?.state === 'failed'
-              ? [{ id, name: device, failure: lastJob.failure ?? 'no reason given' }]
-              : [],
-          ),
-        })
-      },
+    { name, incarnation, dataDir, spool: settings.collect && join(dataDir, 'spool') },
+  )
+  const reception = createReception(
+    {
+      ...base,
       tally,
-    })
+      identity,
+      directory,
+      folder: shared.folder,
+      linkState: () => ({ ...linkState(node), macs: ownMacs(), clockMs: clock.wall() }),
+      routes: () => linkRoutes,
+      onSyslog: rows => {
+        if (node.term() !== undefined) backups.onSyslog(rows)
+      },
+    },
+    { settings, dataDir, leaseMs: timings.leaseMs },
+  )
+  const { engine, telemetry, feed, receiver, ownCollector } = reception
+  const vitals = createVitals(
+    {
+      ...base,
+      tally,
+      databaseLatencyMs: () => directory.database().latencyMs,
+      peerClock() {
+        const { evidence, ageMs } = node.status().peer ?? {}
+        if (evidence?.kind !== 'alive' || evidence.clockMs === undefined) return undefined
+        return { name: evidence.server, skewMs: evidence.clockMs - (clock.wall() - ageMs!) }
+      },
+      databaseTime: () => readTime(database),
+    },
+    {
+      folders: [dataDir],
+      certificates: [
+        { name: 'link', pem: identity.cert },
+        ...(tls ? [{ name: 'console', pem: tls.cert }] : []),
+      ],
+    },
+  )
+  const wrong = createWhatIsWrong({
+    ...state,
+    clock,
+    node: { status: () => node.status() },
+    directory,
+    receiver,
+    vitals,
+    folder: shared.folder,
+    files: shared.files,
+  })
+  const notices = createNotices(
+    {
+      ...base,
+      ...state,
+      tally,
+      readLeadership: () => readLeadership(database),
+      settings: pairSettings.current,
+      console: consoleUrl,
+    },
+    { server: name },
+  )
   const work = createActiveWork(
     {
       ...state,
       log,
       parts: [
         backups,
-        eachTerm(alarmWatch),
+        notices,
+        eachTerm(term =>
+          createAlarmWatch({ store: notices.alarmStore(term), conditions: wrong.all, tally }),
+        ),
         { start: lookBack, stop: async () => {} },
+        reception.adoption,
+        shared.mirror,
         { start: () => drills.start(), stop: () => drills.stop() },
         createRetention({ ...base, ...state }),
       ],
@@ -222,11 +283,10 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
       store: state.operations,
       tally,
       peer: () => directory.peer()?.name,
-      switchover: node.switchover,
+      switchover: handOver,
     },
     { self: name },
   )
-  const home = process.env.KEEPWATCH_HOME ? openHome(process.env.KEEPWATCH_HOME) : undefined
   const upgrader = createUpgrader(
     {
       clock,
@@ -235,9 +295,10 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
       store: state.operations,
       home,
       self() {
-        const { role, fault, database: reached, state: doing, peer } = node.status()
+        const { role, fault, database: reached, state: doing, peer, paused } = node.status()
         const other = directory.peer()
-        const answer = peer?.evidence.kind === 'alive' ? peer.evidence : undefined
+        const alive = peer?.evidence.kind === 'alive' && peer.ageMs < peerFreshMs
+        const answer = alive && peer.evidence.kind === 'alive' ? peer.evidence : undefined
         return {
           server: name,
           role,
@@ -246,16 +307,27 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
             reached === 'there' &&
             (doing === 'standby' || doing === 'active') &&
             telemetry.ready(),
-          other: other && { name: other.name, version: answer?.version ?? other.version },
+          other: other && {
+            name: other.name,
+            version: answer?.version ?? other.version,
+            role: answer?.role ?? 'unknown',
+          },
+          paused: paused?.reason,
         }
       },
-      async fetch(wanted, progress) {
+      async fetch(wanted, progress, signal) {
         const peer = directory.peer()
         if (!home || !peer) throw new Error('there is no other server to fetch it from')
         const from = { name: peer.name, host: peer.linkHost, port: peer.linkPort }
-        await fetchVersion({ home, identity, progress }, from, wanted, version)
+        await fetchVersion({ home, identity, progress }, from, wanted, signal)
       },
       switchover: node.switchover,
+      async migrate() {
+        const applied = await database.migrate()
+        if (applied.length > 0) log.info({ applied }, 'brought the schema up to date')
+        return { later: (await database.pendingMigrations()).later.length }
+      },
+      die,
       restart() {
         process.exitCode = startAgain
         process.kill(process.pid, 'SIGTERM')
@@ -267,17 +339,23 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
     { version, orderEveryMs: timings.leaseMs + 2000 },
   )
 
-  const receiver: Receiver = createReceiver(
+  const write = createWrite({ database, audit: state.audit, term: node.term })
+  const setup = createSetup(
     {
-      ...base,
-      identity,
-      store: telemetry,
-      linkState: () => ({ ...linkState(node), macs: ownMacs() }),
-      onStored: feed.stored,
-      routes: home ? versionRoutes(home) : [],
+      stores: state,
+      write,
+      tally,
+      now: clock.wall,
+      peer: directory.peer,
+      listServers: state.servers.list,
+      consoleUrl,
+      ports: () => ({ console: http.port, link: receiver.port }),
+      pairSettings,
+      http: () => http,
     },
-    { host: settings.link.host, port: settings.link.port },
+    { settings, file, opened },
   )
+  const linkRoutes = [...shared.routes, ...setup.linkRoutes, ...(home ? versionRoutes(home) : [])]
 
   const pair = createPairView(
     { ...node, directory, engineReady: telemetry.ready },
@@ -306,11 +384,14 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
         directory,
         telemetry,
         feed,
-        write: createWrite({ database, audit: state.audit, term: node.term }),
+        write,
+        setup: setup.handlers,
+        notices,
+        conditions: wrong.live,
         collectors: () => receiver.collectors(),
         requestBackup: (id, by) => backups.request(id, by),
         leadership: { pause, resume },
-        switchover: node.switchover,
+        switchover: handOver,
         drill: drills.begin,
         async upgrade(request) {
           const id = randomUUID()
@@ -321,6 +402,7 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
           if (user === 'admin' && first) rmSync(first.passwordFile, { force: true })
         },
       }),
+      forward: setup.forward,
       unhealthy: () => (telemetry.ready() ? [] : ['the telemetry engine does not answer']),
     },
     {
@@ -364,8 +446,19 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
     })
   }
 
-  function inTerm(term: number) {
-    return <T>(write: (tx: Tx) => Promise<T>) => database.fenced(term, { name: 'keepwatch' }, write)
+  /** Planned: what is being told is told first, so that the other server need not ask itself. */
+  async function handOver() {
+    await notices.drain(drainMs)
+    return node.switchover()
+  }
+
+  function renewConsoleTls() {
+    const { tls: named } = settings.console
+    if (named) http.renewTls(consoleTls({ key: at(named.key), cert: at(named.cert) }, file))
+  }
+
+  function at(path: string): string {
+    return resolve(dirname(file), path)
   }
 
   function currentTerm(): number {
@@ -388,9 +481,29 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
   }
 
   const health = createHealthWatch(
-    { clock, engineReady: telemetry.ready, report: node.health },
+    {
+      clock,
+      engineReady: telemetry.ready,
+      listeners: () => [
+        {
+          what: 'link',
+          url: ownUrl('https', settings.link.host, receiver.port, linkPath),
+          identity,
+        },
+        {
+          what: 'console',
+          url: ownUrl(tls ? 'https' : 'http', settings.console.host, http.port, '/active'),
+        },
+      ],
+      collects: () => ownCollector === undefined || ownCollector.pid !== undefined,
+      report: node.health,
+    },
     { dataDir },
   )
+  node.onChange(status => {
+    notices.watch(status)
+    void ownCollector?.setMode(status.role === 'active' ? 'active' : 'standby', status.term)
+  })
 
   const sequence = createSequence([
     database,
@@ -401,7 +514,12 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
     registration,
     directory,
     ownAddresses,
+    shared.folder,
     pairSettings,
+    shared.files,
+    setup,
+    ...(ownCollector ? [ownCollector] : []),
+    vitals,
     node,
     health,
     upgrader,

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { ownCollectorSettings } from '../../collect/settings.ts'
 import { flowTable } from '../../telemetry/flow.ts'
 import { syslogTable } from '../../telemetry/syslog.ts'
 import { trapTable } from '../../telemetry/trap.ts'
@@ -75,6 +76,8 @@ export const serverSettings = z.strictObject({
       tokenFile: file,
     })
     .optional(),
+  /** The server's own collector: what devices send to this machine, or to the pair's address. */
+  collect: ownCollectorSettings.optional(),
   /** Days that telemetry is kept. */
   keepDays: z
     .strictObject({

@@ -29,13 +29,19 @@ export type State = ReturnType<typeof createState>
  * The state in PostgreSQL with all its repositories.
  *
  * @param config.key the deployment's, 32 bytes: secrets are encrypted under it
+ * @param config.previous the version to which this server may have to go back
  */
 export function createState(
   base: { log: Log; metrics: Metrics; clock: Clock },
-  config: { url: string; applicationName: string; key: Buffer },
+  config: {
+    url: string
+    applicationName: string
+    key: Buffer
+    previous?: () => string | undefined
+  },
 ) {
-  const { url, applicationName, key } = config
-  const database = createDatabase(base, { url, applicationName, poolSize })
+  const { url, applicationName, key, previous } = config
+  const database = createDatabase(base, { url, applicationName, poolSize, previous })
   const contents = createContents({ database }, { key })
   return {
     database,

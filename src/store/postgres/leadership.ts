@@ -64,3 +64,9 @@ export async function resume(tx: Queries): Promise<void> {
 async function tell(tx: Queries): Promise<void> {
   await tx.query(`SELECT pg_notify('keepwatch_leadership', '')`)
 }
+
+/** The database's own clock. */
+export async function readTime(database: Queries): Promise<Date> {
+  const [row] = await database.query<{ now: Date }>('SELECT clock_timestamp() AS now')
+  return row!.now
+}

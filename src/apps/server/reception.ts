@@ -1,0 +1,104 @@
+import { join } from 'node:path'
+import { type Adoption, createAdoption } from '../../collect/adopt.ts'
+import type { LinkRoute } from '../../collect/link.ts'
+import { createReceiver, type Receiver } from '../../collect/receive.ts'
+import type { SyslogRow } from '../../devices/change.ts'
+import type { SharedFolder } from '../../failover/folder/folder.ts'
+import type { Clock } from '../../lib/clock.ts'
+import type { Log } from '../../lib/log.ts'
+import type { Metrics } from '../../lib/metrics.ts'
+import type { Tally } from '../../lib/tally.ts'
+import type { Identity } from '../../lib/tls.ts'
+import { version } from '../../lib/version.ts'
+import { createEmbeddedEngine, type EmbeddedEngine } from '../../store/clickhouse/engine.ts'
+import {
+  createTelemetryStore,
+  type TelemetryStore,
+} from '../../store/clickhouse/telemetry-store.ts'
+import type { Directory } from './directory.ts'
+import { createOwnCollector, type OwnCollector } from './own-collector.ts'
+import type { ServerSettings } from './settings.ts'
+import { createSyslogFeed, type ServerSyslogFeed } from './syslog-feed.ts'
+
+/** Where telemetry comes in: engine, store, the link's listener, and the server's own collector. */
+export interface Reception {
+  engine: EmbeddedEngine
+  telemetry: TelemetryStore
+  feed: ServerSyslogFeed
+  receiver: Receiver
+  /** Undefined: the settings name none. */
+  ownCollector: OwnCollector | undefined
+  /** Work of the active: what the other server had sealed and not delivered. */
+  adoption: Adoption
+}
+
+/** The other server's collector is waited for as long as it may still be alive and unheard. */
+const goneBeyondLeaseMs = 5000
+
+export function createReception(
+  deps: {
+    log: Log
+    metrics: Metrics
+    clock: Clock
+    tally: Pick<Tally<'syslog-feed'>, 'count'>
+    identity: Identity
+    directory: Directory
+    folder: SharedFolder
+    /** What the other server is told when it asks. */
+    linkState(): object
+    /** What other parts answer on the link. */
+    routes(): readonly LinkRoute[]
+    onSyslog(rows: readonly SyslogRow[]): void
+  },
+  config: { settings: ServerSettings; dataDir: string; leaseMs: number },
+): Reception {
+  const { identity, directory } = deps
+  const { settings, dataDir } = config
+  const engine = createEmbeddedEngine(deps, { dataDir: join(dataDir, 'engine') })
+  const telemetry = createTelemetryStore(
+    { ...deps, connection: engine },
+    { keepDays: settings.keepDays },
+  )
+  const feed = createSyslogFeed({ tally: deps.tally, onRows: deps.onSyslog, ask: telemetry.query })
+  const links = () =>
+    directory.servers().map(({ name, linkHost, linkPort }) => ({
+      name,
+      url: `https://${linkHost.includes(':') ? `[${linkHost}]` : linkHost}:${linkPort}`,
+    }))
+  const ownCollector =
+    settings.collect &&
+    createOwnCollector(
+      { ...deps, version, servers: links },
+      {
+        name: settings.name,
+        dataDir,
+        goneAfterMs: config.leaseMs + goneBeyondLeaseMs,
+        settings: settings.collect,
+        log: settings.log,
+      },
+    )
+  const receiver = createReceiver(
+    {
+      ...deps,
+      identity,
+      store: telemetry,
+      onStored: feed.stored,
+      get routes() {
+        return [...deps.routes(), ...(ownCollector?.routes ?? [])]
+      },
+      servers: () => ({ servers: links() }),
+      ...(ownCollector ? { gate: ownCollector.gate } : {}),
+    },
+    { host: settings.link.host, port: settings.link.port },
+  )
+  const adoption = createAdoption({
+    ...deps,
+    folder: deps.folder.segments,
+    inUse: () => deps.folder.state().path !== null,
+    store: telemetry,
+    own: () => ownCollector?.id,
+    onStored: feed.stored,
+    ...(ownCollector ? { taken: ownCollector.taken } : {}),
+  })
+  return { engine, telemetry, feed, receiver, ownCollector, adoption }
+}

@@ -1,0 +1,76 @@
+import type { Condition } from '../../alarms/watch.ts'
+import type { Receiver } from '../../collect/receive.ts'
+import type { FileSync } from '../../failover/files/sync.ts'
+import type { SharedFolder } from '../../failover/folder/folder.ts'
+import type { FailoverNode } from '../../failover/node.ts'
+import type { Clock } from '../../lib/clock.ts'
+import type { Devices } from '../../store/postgres/devices.ts'
+import type { Outbox } from '../../store/postgres/outbox.ts'
+import {
+  conditionsNow,
+  type LiveInput,
+  liveConditions,
+  noticeAlarmPrefix,
+  type SyncLag,
+} from './conditions.ts'
+import type { Directory } from './directory.ts'
+import type { VitalsWatch } from './vitals.ts'
+
+/** Asks every part of the server what is wrong. */
+export function createWhatIsWrong(deps: {
+  clock: Clock
+  node: Pick<FailoverNode, 'status'>
+  directory: Directory
+  receiver: Pick<Receiver, 'collectors'>
+  vitals: Pick<VitalsWatch, 'now'>
+  folder: Pick<SharedFolder, 'state'>
+  files: Pick<FileSync, 'state'>
+  devices: Pick<Devices, 'list'>
+  outbox: Pick<Outbox<never>, 'trouble'>
+}): {
+  /** All of it, for alarms. */
+  all(open: ReadonlySet<string>): Promise<Condition[]>
+  /** What can be told without the database. */
+  live(): Condition[]
+} {
+  const { clock, node, directory } = deps
+
+  function live(open?: ReadonlySet<string>): LiveInput {
+    const status = node.status()
+    const folder = deps.folder.state()
+    const collectors = deps.receiver.collectors()
+    return {
+      ...{ now: clock.wall(), status, directory, collectors, open },
+      vitals: deps.vitals.now(),
+      folderFault: folder.fault?.text ?? folder.spool?.error,
+      sync: lagOf(deps.files.state(), clock.wall()),
+    }
+  }
+
+  return {
+    live: () => liveConditions(live()),
+
+    async all(open) {
+      const [devices, outbox] = await Promise.all([
+        deps.devices.list(),
+        deps.outbox.trouble(noticeAlarmPrefix),
+      ])
+      return conditionsNow({
+        ...live(open),
+        outbox,
+        failingDevices: devices.flatMap(({ id, name, enabled, lastJob }) =>
+          enabled && lastJob?.state === 'failed'
+            ? [{ id, name, failure: lastJob.failure ?? 'no reason given' }]
+            : [],
+        ),
+      })
+    },
+  }
+}
+
+/** How far the standby is, as it said itself; undefined while nobody follows. */
+function lagOf({ standby }: ReturnType<FileSync['state']>, now: number): SyncLag | undefined {
+  if (standby === null) return undefined
+  const sinceWord = Math.max(0, now - standby.at.getTime())
+  return { behindMs: (standby.lagMs ?? 0) + sinceWord, error: standby.lastError }
+}
