@@ -1,6 +1,6 @@
 """A mail server (aiosmtpd) that says on standard output, a JSON line each, what it has taken.
 
-Argument: a JSON {"port", "certificate"?, "key"?, "implicitTls"?, "user"?, "password"?}. Recipients
+Argument: a JSON {"port", "host"?, "certificate"?, "key"?, "implicitTls"?, "user"?, "password"?}. Recipients
 that begin with "unknown" are refused for good, those that begin with "greylisted" for now, and
 contents with the word "refuse-this-content" for good.
 """
@@ -53,7 +53,7 @@ async def main():
             auth_require_tls=not implicit and context is not None,
             authenticator=authenticate if needs_auth else None)
     server = await asyncio.get_running_loop().create_server(
-        smtp, "127.0.0.1", settings["port"], ssl=context if implicit else None)
+        smtp, settings.get("host", "127.0.0.1"), settings["port"], ssl=context if implicit else None)
     say(listening=server.sockets[0].getsockname()[1])
     await server.serve_forever()
 
