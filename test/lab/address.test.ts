@@ -10,7 +10,11 @@ const foundDeadlineMs = 10_000
 /** Which server answers a person at an address or at the name. */
 async function answersAt(lab: Lab, where: string): Promise<string | undefined> {
   const text = await lab.person
-    .run('curl', X, `https://${where.includes(':') ? `[${where}]` : where}/active`)
+    .run(
+      'curl',
+      ...['--silent', '--max-time', '1', '--cacert', lab.authority],
+      `https://${where.includes(':') ? `[${where}]` : where}/active`,
+    )
     .catch(() => '')
   return text === '' ? undefined : (JSON.parse(text) as { server: string }).server
 }

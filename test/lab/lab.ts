@@ -19,6 +19,7 @@ import { createClient } from './client.ts'
 import { createPostgresHost, type Database, databaseUrl } from './database.ts'
 import { createDevices, type Devices, ports, type Stream, stored } from './devices.ts'
 import { createSharedFolder, type SharedFolder } from './folder.ts'
+import { createMailbox, type Mailbox, smtpPort } from './mailbox.ts'
 import { type Host, ipv4, ipv6, type Network, openNetwork, unmountBelow } from './network.ts'
 import { createProgram, type Program } from './program.ts'
 import { type Active, createLabServer, type LabServer } from './server.ts'
@@ -63,6 +64,10 @@ export interface LabOptions {
   virtualAddresses?: boolean
   /** Both servers share a folder, over the network. */
   sharedFolder?: boolean
+  /** The servers receive what devices send to them. */
+  ownCollectors?: boolean
+  /** Who has mails of the pair, which arrive in a mailbox on the person's host. */
+  mailTo?: readonly string[]
   /** More of the settings of the pair. */
   pair?: Partial<PairSettings>
 }
@@ -82,6 +87,7 @@ export interface Lab {
   readonly collector: { host: Host; program: Program }
   readonly sharedFolder: SharedFolder | undefined
   readonly person: Host
+  readonly mailbox: Mailbox | undefined
   readonly devices: Devices
   readonly roles: RolesWitness
   readonly writer: WriterWitness
@@ -203,7 +209,10 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
       unmountBelow(folder)
       rmSync(folder, { recursive: true, force: true })
     })
-    const network = await openNetwork(numbers, { keepwatch: [virtual.ipv4, virtual.ipv6] })
+    const network = await openNetwork(numbers, {
+      aliases: { keepwatch: [virtual.ipv4, virtual.ipv6] },
+      folder,
+    })
     undo.push(() => network.close())
     const [collectorHost, person] = [network.host('collector'), network.host('person')]
     const hosts = [network.host('kw1'), network.host('kw2')] as const
@@ -259,6 +268,7 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
           // As many takeovers as there are faults.
           failover: { heartbeatMs, leaseMs, timeoutMs, takeovers: { most: 100, withinMs: 10_000 } },
           first: { passwordFile: 'first-password', tokenFile: 'api-token' },
+          ...(options.ownCollectors ? { collect: {} } : {}),
           ...options.settings,
         },
       })
@@ -277,6 +287,9 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
     undo.push(() => devices.stop())
     await Promise.all([collector.start(), devices.start()])
 
+    const mailbox = options.mailTo ? createMailbox(person) : undefined
+    undo.push(() => mailbox?.stop())
+    await mailbox?.start()
     const roles = createRolesWitness(servers)
     const addresses = createAddressesWitness(network.bridgeNamespace, person, [
       virtual.ipv4,
@@ -292,6 +305,7 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
         servers,
         replica,
         sharedFolder,
+        mailbox,
         person,
         devices,
         roles,
@@ -338,6 +352,7 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
         return [
           ...roles.violations(overlapMs),
           ...addresses.violations(overlapMs),
+          ...(mailbox?.violations() ?? []),
           ...(await lab.writer.violations({ mayBeLost: mayLoseChanges })),
         ]
       },
@@ -377,6 +392,7 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
       ...{ name: watched, address: '192.0.2.1', driver: 'cisco-ios', enabled: false },
     })
     const pair: Partial<PairSettings> = {
+      ...(mailbox ? { mail: mailSettings(options.mailTo ?? []) } : {}),
       ...(options.virtualAddresses ? { connection: virtualConnection } : {}),
       ...(sharedFolder ? { sharedFolder: sharedFolder.path } : {}),
       ...options.pair,
@@ -394,6 +410,17 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
 
 function basename(path: string): string {
   return path.slice(path.lastIndexOf('/') + 1)
+}
+
+function mailSettings(recipients: readonly string[]): PairSettings['mail'] {
+  return {
+    recipients: [...recipients],
+    from: 'keepwatch@example.net',
+    host: 'person',
+    port: smtpPort,
+    security: 'none',
+    classes: ['self-monitoring', 'synchronization', 'takeover'],
+  }
 }
 
 async function changePair(server: LabServer, database: Database, pair: Partial<PairSettings>) {

@@ -78,15 +78,16 @@ export const ipv4 = (number: number) => `10.77.0.${number}`
 export const ipv6 = (number: number) => `fd77::${number}`
 
 /**
- * @param names of the hosts, with the number in their addresses; names of more that the hosts should
- * know come by `aliases`
+ * @param names of the hosts, with the number in their addresses
+ * @param options.aliases more names that the hosts should know
+ * @param options.folder what belongs to the network, and is removed with it if this process is killed
  */
 export async function openNetwork(
   names: Readonly<Record<string, number>>,
-  aliases: Readonly<Record<string, readonly string[]>> = {},
+  options: { aliases?: Readonly<Record<string, readonly string[]>>; folder?: string } = {},
 ): Promise<Network> {
   await sweep()
-  const slot = claim()
+  const slot = claim(options.folder)
   const name = `kwlab${slot}`
   const bridgeNamespace = `${name}-lan`
   const management = (number: number) => `198.18.${slot}.${number}`
@@ -97,7 +98,7 @@ export async function openNetwork(
       `${ipv4(number)} ${host}`,
       `${ipv6(number)} ${host}`,
     ]),
-    ...Object.entries(aliases).flatMap(([alias, addresses]) =>
+    ...Object.entries(options.aliases ?? {}).flatMap(([alias, addresses]) =>
       addresses.map(address => `${address} ${alias}`),
     ),
   ].join('\n')
@@ -146,8 +147,6 @@ export async function openNetwork(
     await remove(slot)
     throw error
   }
-  const onExit = () => rmSync(join(claims, `${slot}.json`), { force: true })
-  process.once('exit', onExit)
   return {
     slot,
     name,
@@ -158,10 +157,7 @@ export async function openNetwork(
       if (!found) throw new Error(`there is no host ${wanted} in the lab`)
       return found
     },
-    async close() {
-      await remove(slot)
-      process.off('exit', onExit)
-    },
+    close: () => remove(slot),
   }
 }
 
@@ -306,11 +302,13 @@ function sendSignal(pid: number, signal: NodeJS.Signals) {
 }
 
 /** Takes the first number that no other lab has. */
-function claim(): number {
+function claim(folder: string | undefined): number {
   mkdirSync(claims, { recursive: true })
   for (let slot = 1; slot < 200; slot++) {
     try {
-      writeFileSync(join(claims, `${slot}.json`), JSON.stringify(self()), { flag: 'wx' })
+      writeFileSync(join(claims, `${slot}.json`), JSON.stringify({ ...self(), folder }), {
+        flag: 'wx',
+      })
       return slot
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
@@ -323,6 +321,7 @@ interface Owner {
   pid: number
   /** When it was started, in ticks since boot: pids come again. */
   started: string
+  folder?: string
 }
 
 function self(): Owner {
@@ -350,7 +349,11 @@ async function sweep(): Promise<void> {
     } catch {
       continue
     }
-    if (owner && startOf(owner.pid) !== owner.started) await remove(Number.parseInt(file, 10))
+    if (owner === undefined || startOf(owner.pid) === owner.started) continue
+    await remove(Number.parseInt(file, 10))
+    if (owner.folder === undefined) continue
+    unmountBelow(owner.folder)
+    rmSync(owner.folder, { recursive: true, force: true })
   }
 }
 

@@ -1,0 +1,54 @@
+/** What devices send to the virtual addresses and to both servers, counted in both engines. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { throughCollector, throughVirtual, toBoth } from './lab.ts'
+import { quick, scenarios } from './scenario.ts'
+
+scenarios(
+  'a pair to which devices send themselves',
+  {
+    ...quick,
+    virtualAddresses: true,
+    ownCollectors: true,
+    sharedFolder: true,
+    needs: ['sshfs', 'sshd'],
+    streams: [...throughCollector, ...throughVirtual, ...toBoth],
+  },
+  scenario => {
+    scenario('is switched over', async lab => {
+      const before = await lab.active()
+      await before.call('POST', '/pair/switchover')
+      await lab.untilActive({ except: before })
+      await sleep(2000)
+    })
+
+    scenario('loses its active by a kill', async lab => {
+      const killed = await lab.active()
+      killed.kill()
+      await lab.untilActive({ except: killed })
+      await sleep(2000)
+    })
+
+    scenario('loses its active by a freeze', async lab => {
+      const frozen = await lab.active()
+      frozen.freeze()
+      await lab.untilActive({ except: frozen })
+      await sleep(2000)
+      frozen.thaw()
+    })
+
+    scenario('loses the host of its active', async lab => {
+      const lost = await lab.active()
+      await lost.powerOff()
+      await lab.untilActive({ except: lost })
+      await sleep(2000)
+      await lost.powerOn()
+    })
+
+    scenario('loses its standby', async lab => {
+      const standby = lab.other(await lab.active())
+      await standby.powerOff()
+      await sleep(5000)
+      await standby.powerOn()
+    })
+  },
+)
