@@ -19,6 +19,7 @@ export function initCommand(): Command {
     .option('--link-port <port>', 'port of the link (default 8450)', parsePort)
     .option('--console-cert <file>', 'PEM file of a public certificate, instead of a private one')
     .option('--console-key <file>', 'PEM file of its key')
+    .option('--no-collector', 'without the collector inside: devices send to collectors elsewhere')
     .option('--force', 'write over settings that are there; go on after a failure', false)
     .action(async options => {
       const { initialize } = await import('../apps/setup/init.ts')

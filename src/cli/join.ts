@@ -24,6 +24,7 @@ export function joinCommand(): Command {
     )
     .option('--console-port <port>', 'port of the console (default: as on the first)', parsePort)
     .option('--link-port <port>', 'port of the link (default: as on the first)', parsePort)
+    .option('--no-collector', 'without the collector inside (default: as on the first)')
     .option('--no-start', 'write the files and say how to start it')
     .option('--force', 'start although a check fails', false)
     .action(async (url: string, options) => {

@@ -116,7 +116,7 @@ function initArguments(name: string, ports: { console: number; link: number }): 
   return [
     ...['init', '--database', postgres.url, '--name', name, '--address', '127.0.0.1'],
     ...['--data', join(folder, `${name}-data`), ...at(name), '--console-host', '127.0.0.1'],
-    ...['--console-port', `${ports.console}`, '--link-port', `${ports.link}`],
+    ...['--console-port', `${ports.console}`, '--link-port', `${ports.link}`, '--no-collector'],
   ]
 }
 

@@ -144,6 +144,8 @@ export const joinAnswer = z.object({
   link: z.object({ host: z.string(), port: z.number().int() }),
   /** As in the settings file of the first; the same on both. */
   failover: z.record(z.string(), z.unknown()),
+  /** The same of the collector inside; null: it has none. */
+  collect: z.record(z.string(), z.unknown()).nullable().default(null),
   settings: pairSettings,
 })
 export type JoinAnswer = z.output<typeof joinAnswer>

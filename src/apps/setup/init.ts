@@ -40,6 +40,8 @@ export interface InitOptions {
   linkPort: number
   /** PEM files of a public certificate, instead of one of the private authority. */
   consoleTls: { key: string; cert: string } | undefined
+  /** With a collector inside, for what devices send to this machine or to the pair's address. */
+  collector: boolean
   /** Writes over settings that are there, and goes on after a failure. */
   force: boolean
 }
@@ -100,6 +102,7 @@ export async function initialize(options: InitOptions): Promise<Initialized> {
     database: { url: options.database },
     keyFile: beside(layout.deploymentKey),
     first: { passwordFile: beside(layout.firstPassword), tokenFile: beside(layout.apiToken) },
+    ...(options.collector ? { collect: {} } : {}),
   }
   const findings = await check(settings)
   const missing = findings.filter(({ id, result }) => result === 'failure' && needed.includes(id))

@@ -30,6 +30,8 @@ export interface JoinOptions {
   consoleHost: string | undefined
   consolePort: number | undefined
   linkPort: number | undefined
+  /** False: without a collector inside, whatever the first has. */
+  collector: boolean
 }
 
 export interface Joined {
@@ -127,6 +129,7 @@ function settingsFrom(answer: JoinAnswer, name: string, options: JoinOptions, la
     database: { url: answer.databaseUrl },
     keyFile: beside(layout.deploymentKey),
     failover: answer.failover,
+    ...(answer.collect !== null && options.collector ? { collect: answer.collect } : {}),
   } satisfies z.input<typeof serverSettings>
 }
 

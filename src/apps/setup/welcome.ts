@@ -79,6 +79,7 @@ export async function welcome(
     },
     link: { host: everywhere(link.host), port: ports.link },
     failover: { ...settings.failover },
+    collect: settings.collect ? { ...settings.collect } : null,
     settings: pair,
   }
 }
