@@ -224,7 +224,7 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
       tally,
       readLeadership: () => readLeadership(database),
       settings: pairSettings.current,
-      console: consoleUrl,
+      console: lastingConsoleUrl,
     },
     { server: name },
   )
@@ -472,6 +472,18 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
     return (
       url ?? `${tls ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}:${http.port}`
     )
+  }
+
+  /** Which leads to whoever is active, also later, where an address or a name does so. */
+  function lastingConsoleUrl(): string {
+    const { connection } = pairSettings.current().settings
+    const url = new URL(consoleUrl())
+    if (connection.type === 'virtual-name') url.hostname = connection.name
+    if (connection.type === 'virtual-ip') {
+      const { address } = connection.addresses[0]!
+      url.hostname = address.includes(':') ? `[${address}]` : address
+    }
+    return url.href.replace(/\/$/, '')
   }
 
   /** Without delay, and without anything that could still act as the active. */
