@@ -7,10 +7,13 @@ import { crc32 } from 'node:zlib'
 
 /** Read word by word at either end, where headers, sequences and the ends of messages are. */
 const edge = 64
+/** Of a longer datagram only so much of its beginning goes into the checksum: it is one of flows. */
+const summed = 512
 
 /**
- * 53 bits as a number: CRC-32 of all bytes, and 21 bits mixed from the first and last 64. For one
- * pair of servers within minutes, not against somebody who looks for collisions.
+ * 53 bits as a number: CRC-32 of all bytes, of a long datagram of the first 512, and 21 bits mixed
+ * from length and the first and last 64. For one pair of servers within minutes, not against
+ * somebody who looks for collisions.
  *
  * @param listener a small number for the listener
  */
@@ -23,7 +26,8 @@ export function hashDatagram(listener: number, bytes: Uint8Array): number {
   mixed = Math.imul(mixed ^ (mixed >>> 15), 0x2c1b3c6d)
   mixed ^= mixed >>> 13
   // Zero stands for rows that came in no datagram.
-  return (mixed & 0x1fffff) * 0x1_0000_0000 + crc32(bytes, listener) || 1
+  const sum = crc32(length > summed ? bytes.subarray(0, summed) : bytes, listener)
+  return (mixed & 0x1fffff) * 0x1_0000_0000 + sum || 1
 }
 
 /** Beyond the end there are zeros: the length is in it already. */

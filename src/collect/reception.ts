@@ -88,14 +88,15 @@ export interface ReceptionState {
 const staleMs = 3000
 /** Between slices of a replay the sockets are read. */
 const sliceMs = 8
-const claimWaitMs = 2500
+const claimWaitMs = 1200
+const givenUpMs = 120_000
 /** The other says that it lives every two seconds. */
 const aliveMs = 6000
 /** Datagrams in one second's tick. */
 const rescueAtOnce = 5000
 /** As long as anybody may ask for: the ring's time, and the other's own delays. */
 const takenBounds = { ms: 120_000, datagrams: 8_000_000 }
-const maxReplayedBytes = 64 * 1024 * 1024
+const maxFileBytes = 64 * 1024 * 1024
 
 export function createReception(
   deps: {
@@ -108,7 +109,7 @@ export function createReception(
   config: { dir: string; ring: RingBounds },
 ): Reception {
   const { clock, intake, log } = deps
-  const file = join(config.dir, 'replayed')
+  const files = { replayed: join(config.dir, 'replayed'), overlap: join(config.dir, 'overlap') }
   const ring = createRing<Arrival>(config.ring)
   const taken = createTaken(takenBounds)
   /** Kinds whose open batch holds datagrams out of the ring. */
@@ -118,12 +119,17 @@ export function createReception(
   /** What comes is decoded at once: nothing is left in the ring. */
   let direct = false
   let storing = new Set<string>()
-  let replaying: Promise<void> | undefined
+  let decoding = false
+  /** Resolves when the last replay ended. */
+  let replaying: Promise<void> = Promise.resolve()
   let replayed = 0
   let replayMs: number | null = null
   let rescued = 0
   let aliveAt = Number.NEGATIVE_INFINITY
+  let activeSince = Number.NEGATIVE_INFINITY
   const counts = { late: 0, disputed: 0 }
+  /** Batches on their way to the disk. */
+  const unsealed = new Map<Manifest, { since: number; onDisk: Promise<void> }>()
 
   const isFresh = (now: number) => now - saidAt <= staleMs
 
@@ -135,6 +141,7 @@ export function createReception(
         const arrival = ring.next()
         if (arrival === undefined) {
           direct = true
+          decoding = false
           if (count > 0) {
             replayMs = Math.round(clock.monotonic() - began)
             log.info({ datagrams: count, ms: replayMs }, 'what the ring held is decoded')
@@ -148,13 +155,13 @@ export function createReception(
       } while (clock.monotonic() < until)
       await nextTurn()
     }
+    decoding = false
   }
 
   function begin() {
-    if (direct) return
-    replaying ??= replay().finally(() => {
-      replaying = undefined
-    })
+    if (direct || decoding) return
+    decoding = true
+    replaying = replay()
   }
 
   /** Half the ring's time is enough for the active to say what it has. */
@@ -168,19 +175,29 @@ export function createReception(
     }
   }
 
-  function remember(manifest: Manifest) {
+  /** Beyond a restart: what the other one may still have to ask for. */
+  function remember(manifest: Manifest, what: 'replayed' | 'overlap') {
+    const file = files[what]
     try {
-      if (existsSync(file) && statSync(file).size > maxReplayedBytes) rmSync(file)
-      appendFileSync(file, encodeTaken([manifest]), { flush: true })
+      if (existsSync(file) && statSync(file).size > maxFileBytes) rmSync(file)
+      appendFileSync(file, encodeTaken([manifest]), { flush: what === 'replayed' })
     } catch (error) {
-      log.warn({ file, error }, 'what was replayed is not remembered beyond a restart')
+      log.warn({ file, error }, 'what was taken is not remembered beyond a restart')
+    }
+  }
+
+  function recall(what: 'replayed' | 'overlap') {
+    const file = files[what]
+    if (!existsSync(file)) return
+    for (const set of decodeTaken(readFileSync(file))) {
+      taken.add(set, clock.monotonic(), what === 'replayed')
     }
   }
 
   return {
     start() {
-      if (!existsSync(file)) return
-      for (const set of decodeTaken(readFileSync(file))) taken.add(set, clock.monotonic(), true)
+      recall('replayed')
+      recall('overlap')
     },
 
     role: () => role,
@@ -203,7 +220,11 @@ export function createReception(
         if (before.active) intake.deactivate()
         return
       }
-      if (!before.active) intake.activate(deps.templates())
+      if (!before.active) {
+        intake.activate(deps.templates())
+        activeSince = clock.monotonic()
+        rmSync(files.overlap, { force: true })
+      }
       ring.takeBack(storing)
       begin()
     },
@@ -223,9 +244,21 @@ export function createReception(
     async claim({ segment, manifest: bytes, ageMs, keep }) {
       const manifest = bytes.length === 0 ? emptyManifest : decodeManifest(bytes)
       // What is still in the ring is about to be taken.
-      if (role.active && !direct) await Promise.race([replaying, sleep(claimWaitMs)])
+      if (role.active && !direct)
+        await Promise.race([replaying, sleep(claimWaitMs, undefined, { ref: false })])
       if (role.active && !direct) throw new Error('the ring is still being decoded')
-      const places = taken.of(manifest, intake.pending())
+      let places = taken.of(manifest, intake.pending())
+      if (places.length > 0) {
+        // Who is told that it was taken leaves it out: so it has to survive a crash of this one.
+        intake.sealAll()
+        const batches = [...unsealed]
+        const onDisk = Promise.all(batches.map(([, batch]) => batch.onDisk))
+        await Promise.race([onDisk, sleep(claimWaitMs, undefined, { ref: false })])
+        if (batches.some(([batch]) => unsealed.has(batch))) {
+          throw new Error('what was taken is not on disk yet')
+        }
+        places = taken.of(manifest)
+      }
       counts.disputed += places.length
       const now = clock.monotonic()
       ring.claim(segment, withoutDatagrams(manifest, places), now - ageMs, now)
@@ -249,9 +282,15 @@ export function createReception(
 
     closed(kind, manifest) {
       const kept = withReplayed.delete(kind)
+      const overlaps = role.active && clock.monotonic() - activeSince < takenBounds.ms
       taken.add(manifest, clock.monotonic(), kept)
+      const { promise, resolve } = Promise.withResolvers<void>()
+      unsealed.set(manifest, { since: clock.monotonic(), onDisk: promise })
       return () => {
-        if (kept) remember(manifest)
+        unsealed.delete(manifest)
+        if (kept) remember(manifest, 'replayed')
+        else if (overlaps) remember(manifest, 'overlap')
+        resolve()
       }
     },
 
@@ -260,6 +299,12 @@ export function createReception(
       if (!role.active && isFresh(clock.wall()) && now - aliveAt < aliveMs) rescue(now)
       ring.expire(now)
       taken.expire(now)
+      for (const [manifest, { since }] of unsealed) {
+        // Given up: the disk did not take it.
+        if (now - since < givenUpMs) continue
+        unsealed.delete(manifest)
+        taken.forget(manifest)
+      }
     },
 
     state: () => ({

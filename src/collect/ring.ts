@@ -108,7 +108,6 @@ export function createRing<D extends Heard>(bounds: RingBounds): Ring<D> {
   let early = new Set<number>()
   let earlier = new Set<number>()
   let earlySince = 0
-  let lastHeard = never
   let datagrams = 0
   let bytes = 0
   const counts = { claimed: 0, overflown: 0, expired: 0 }
@@ -205,7 +204,6 @@ export function createRing<D extends Heard>(bounds: RingBounds): Ring<D> {
         counts.claimed++
         return
       }
-      lastHeard = now
       const entry: Entry<D> = { datagram, heardAt: now, segment: undefined, gone: false }
       order.push(entry)
       datagrams++
@@ -234,14 +232,15 @@ export function createRing<D extends Heard>(bounds: RingBounds): Ring<D> {
       turnEarly(now)
       const promised: Entry[] = []
       const { hashes, continues } = manifest
-      // Where nothing is heard, nothing comes late.
-      const remember = now - lastHeard < bounds.ms
       for (let place = continues ? 1 : 0; place < hashes.length; place++) {
         const hash = hashes[place]!
         if (hash === 0) continue
         const entry = promise(hash, segment, now)
         if (entry !== undefined) promised.push(entry)
-        else if (remember && early.size < maxEarly) early.add(hash)
+        else {
+          if (early.size >= maxEarly) turnEarly(now)
+          early.add(hash)
+        }
       }
       for (const name of manifest.sources) {
         const source = sources.get(name)

@@ -8,11 +8,12 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { systemClock } from '../lib/clock.ts'
 import { createLog } from '../lib/log.ts'
 import { createMetrics } from '../lib/metrics.ts'
 import type { Kind } from '../telemetry/table.ts'
+import { emptyManifest } from './manifest.ts'
 import { createSpool, type Spool } from './spool.ts'
 import { SpoolError } from './spool-folder.ts'
 
@@ -256,4 +257,100 @@ describe('the spool', () => {
       expect(await seal(first)).toBe(1)
     },
   )
+})
+
+describe('the servers of a spool', () => {
+  test('may become more: the new one gets what waits, and the newest for its sequence', async () => {
+    const spool = await start({ servers: ['a'] })
+    for (let i = 0; i < 3; i++) await seal(spool)
+    spool.acknowledged('a', 'flow', 0)
+    spool.acknowledged('a', 'flow', 2)
+    spool.setServers(['a', 'b'])
+    expect(spool.waiting('a')).toBe(1)
+    expect(spool.waiting('b')).toBe(2)
+    expect(spool.next('b', 'flow', -1)).toMatchObject({ sequence: 1 })
+    expect(spool.next('b', 'flow', 1)).toMatchObject({ sequence: 2 })
+    for (const server of ['a', 'b']) spool.acknowledged(server, 'flow', 1)
+    await vi.waitFor(() => expect(files('flow')).toEqual(['000000000002.seg']))
+    await seal(spool)
+    expect(spool.state()[0]).toMatchObject({ backlog: 2 })
+  })
+
+  test('may become fewer: one that is gone holds nothing back, and may come again', async () => {
+    const spool = await start({ servers: ['a', 'b'] })
+    for (let i = 0; i < 3; i++) await seal(spool)
+    for (let i = 0; i < 3; i++) spool.acknowledged('a', 'flow', i)
+    expect(spool.state()[0]).toMatchObject({ backlog: 3 })
+    spool.setServers(['a'])
+    expect(spool.state()[0]).toMatchObject({ backlog: 0, backlogBytes: 0 })
+    expect(spool.waiting('b')).toBe(0)
+    await vi.waitFor(() => expect(files('flow')).toHaveLength(1))
+    spool.setServers(['c', 'a', 'b'])
+    await seal(spool)
+    expect(spool.waiting('a')).toBe(1)
+    expect(spool.waiting('b')).toBe(2)
+    expect(spool.waiting('c')).toBe(2)
+    spool.acknowledged('nobody', 'flow', 3)
+    for (const server of ['a', 'b', 'c']) spool.acknowledged(server, 'flow', 3)
+    expect(['a', 'b', 'c'].map(server => spool.waiting(server))).toEqual([0, 1, 1])
+  })
+
+  test('the quota forces out what some server has before what nobody has', async () => {
+    const spool = await start({ quotaBytes: 3 * 208 })
+    const body = 'x'.repeat(100)
+    await seal(spool, 'flow', body)
+    await seal(spool, 'flow', body)
+    await seal(spool, 'trap', body)
+    spool.acknowledged('a', 'flow', 1)
+    spool.acknowledged('a', 'trap', 0)
+    await seal(spool, 'syslog', body)
+    expect(spool.state()).toMatchObject([
+      { kind: 'flow', lost: 0, notEverywhere: 0 },
+      { kind: 'syslog', lost: 0, notEverywhere: 0 },
+      { kind: 'trap', lost: 0, notEverywhere: 1 },
+    ])
+    // The newest is known to a server, but without it its sequence would be used again.
+    await seal(spool, 'syslog', body)
+    expect(spool.state()[0]).toMatchObject({ lost: 1, notEverywhere: 0 })
+    expect(spool.next('b', 'flow', -1)).toMatchObject({ sequence: 1 })
+    await seal(spool, 'syslog', body)
+    expect(spool.state()[0]).toMatchObject({ lost: 1, notEverywhere: 1 })
+    expect(Object.fromEntries(spool.problems)).toEqual({ 'quota-not-everywhere': 2, quota: 1 })
+  })
+})
+
+test('a segment of which less remains, or nothing, stays so over a restart', async () => {
+  const spool = await start()
+  const manifest = { ...emptyManifest, rank: 5 }
+  for (let i = 0; i < 3; i++) {
+    const sealed = {
+      rows: 9,
+      nativeBytes: 4,
+      firstMs: 1,
+      lastMs: 2,
+      body: Buffer.from('whole'),
+      manifest,
+    }
+    await spool.append('trap', sealed)
+  }
+  const [one, two, three] = [-1, 0, 1].map(after => spool.next('a', 'trap', after)!)
+  const less = {
+    rows: 4,
+    nativeBytes: 4,
+    firstMs: 1,
+    lastMs: 2,
+    body: Buffer.from('less'),
+    manifest,
+  }
+  await spool.replace(one!, less)
+  await spool.replace(two!, undefined)
+  await spool.replace(three!, undefined)
+  expect(spool.waiting('a')).toBe(1)
+  await stopped(spool)
+  const again = await start()
+  expect(again.waiting('a')).toBe(1)
+  const left = again.next('b', 'trap', -1)!
+  expect(left).toMatchObject({ sequence: 0, rows: 4, rank: 5 })
+  expect((await again.read(left))!.body.toString()).toBe('less')
+  expect(await seal(again, 'trap')).toBe(3)
 })

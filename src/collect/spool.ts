@@ -278,9 +278,12 @@ export function createSpool(
     return entries.values().next().value
   }
 
-  function firstPartly({ entries, partly }: Shelf): Entry | undefined {
+  function firstPartly({ entries, partly, newest }: Shelf): Entry | undefined {
     if (partly === 0) return undefined
-    for (const entry of entries.values()) if (entry.acknowledged !== 0) return entry
+    for (const entry of entries.values()) {
+      // The newest keeps its sequence from being used again, unless nothing older would remain.
+      if (entry.acknowledged !== 0 && (entry !== newest || entries.size === 1)) return entry
+    }
     return undefined
   }
 

@@ -28,6 +28,8 @@ export interface Taken {
    * @param open what is decoded and not sealed
    */
   of(manifest: Manifest, open?: Iterable<TakenSet>): number[]
+  /** It was not sealed after all. */
+  forget(set: TakenSet): void
   expire(now: number): void
   readonly datagrams: number
   /** Batches forgotten for their number. */
@@ -35,15 +37,23 @@ export interface Taken {
 }
 
 export function createTaken(bounds: TakenBounds): Taken {
-  let recent: (TakenSet & { until: number })[] = []
+  let recent: { set: TakenSet; until: number }[] = []
   let datagrams = 0
   let overflown = 0
 
   function shrink() {
     while (datagrams > bounds.datagrams && recent.length > 0) {
-      datagrams -= recent.shift()!.hashes.length
+      datagrams -= recent.shift()!.set.hashes.length
       overflown++
     }
+  }
+
+  function remove(gone: (one: { set: TakenSet; until: number }) => boolean) {
+    recent = recent.filter(one => {
+      if (!gone(one)) return true
+      datagrams -= one.set.hashes.length
+      return false
+    })
   }
 
   return {
@@ -53,11 +63,10 @@ export function createTaken(bounds: TakenBounds): Taken {
     get overflown() {
       return overflown
     },
-    add({ rank, hashes }, now, kept = false) {
-      if (hashes.length === 0) return
-      const until = kept ? Number.POSITIVE_INFINITY : now + bounds.ms
-      recent.push({ rank, hashes, until })
-      datagrams += hashes.length
+    add(set, now, kept = false) {
+      if (set.hashes.length === 0) return
+      recent.push({ set, until: kept ? Number.POSITIVE_INFINITY : now + bounds.ms })
+      datagrams += set.hashes.length
       shrink()
     },
     of(manifest, open = []) {
@@ -70,7 +79,7 @@ export function createTaken(bounds: TakenBounds): Taken {
       })
       const found: number[] = []
       if (places.size === 0) return found
-      for (const { rank, hashes } of [...recent, ...open]) {
+      for (const { rank, hashes } of [...recent.map(({ set }) => set), ...open]) {
         if (rank <= manifest.rank) continue
         for (const hash of hashes) {
           const place = places.get(hash)?.shift()
@@ -79,12 +88,11 @@ export function createTaken(bounds: TakenBounds): Taken {
       }
       return found.sort((a, b) => a - b)
     },
+    forget(set) {
+      remove(one => one.set === set)
+    },
     expire(now) {
-      recent = recent.filter(({ until, hashes }) => {
-        if (until > now) return true
-        datagrams -= hashes.length
-        return false
-      })
+      remove(({ until }) => until <= now)
     },
   }
 }

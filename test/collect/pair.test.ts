@@ -205,6 +205,8 @@ test('more than the ring holds is counted, and what it holds is stored', async (
   devices.start(perSecond)
   await sleep(8000)
   await devices.stop()
+  // It says each second how it is.
+  await sleep(1500)
   const { pair: before } = await b.state()
   expect(before.ring.overflown).toBeGreaterThan(0)
   expect(before.ring.bytes).toBeLessThanOrEqual(1024 * 1024)

@@ -1,0 +1,377 @@
+/**
+ * Two collectors of a pair with everything that can happen to them, at random: datagrams that one of
+ * them misses or gets late, segments that are claimed and not stored, answers that are lost, crashes,
+ * takeovers of which the old active learns late or never. No store ever has a datagram twice, and what
+ * a server heard that did not crash is in both stores in the end.
+ */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import fc from 'fast-check'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { createLog } from '../lib/log.ts'
+import type { Arrival, Intake } from './intake.ts'
+import { createManifestBuilder, encodeManifest, type Manifest, termOf } from './manifest.ts'
+import { createReception, type Reception } from './reception.ts'
+
+let dir: string
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'keepwatch-reception-'))
+})
+afterEach(() => rmSync(dir, { recursive: true }))
+
+const clock = { wall: () => 1000, monotonic: () => 1000 }
+const log = createLog({ level: 'silent', part: 'test' })
+
+interface Segment {
+  id: string
+  manifest: Manifest
+  numbers: number[]
+  settled: boolean
+}
+
+/** A server with its collector, as far as reception goes. */
+function createServer(name: string, folder: string) {
+  const spool: Segment[] = []
+  const store = new Map<string, number[]>()
+  const storing = new Map<string, Segment>()
+  const admitted = new Set<string>()
+  /** What this server is told that the other has, and does not deliver any more. */
+  const leftOut = new Set<number>()
+  /** What it heard since it was started. */
+  const heard = new Set<number>()
+  let made = 0
+  let alive = true
+  let crashed = false
+  let reception: Reception
+  let open: number[]
+  let builder = createManifestBuilder()
+
+  function boot() {
+    open = []
+    heard.clear()
+    builder = createManifestBuilder()
+    storing.clear()
+    admitted.clear()
+    const intake = {
+      take(arrival: Arrival) {
+        builder.open(arrival.hash, arrival.source)
+        open.push(arrival.hash)
+        builder.close(open.length)
+      },
+      sealAll() {
+        if (open.length === 0) return
+        const manifest = builder.seal(open.length, reception.rank())
+        const onDisk = reception.closed('syslog', manifest)
+        spool.push({ id: `${name}/${made++}`, manifest, numbers: open, settled: false })
+        onDisk()
+        open = []
+      },
+      repeated: () => false,
+      hearInform: () => true,
+      learn() {},
+      activate() {},
+      deactivate() {},
+      catchUp() {},
+      pending: () => [{ rank: reception.rank(), hashes: builder.pending() }],
+    }
+    reception = createReception(
+      { clock, log, intake: intake as unknown as Intake, templates: () => undefined },
+      { dir: folder, ring: { ms: 90_000, bytes: 1e9 } },
+    )
+    // The clock stands still, so what a takeover left to remember is all that a restart may know.
+    reception.start()
+    seal = () => intake.sealAll()
+  }
+  let seal = () => {}
+  boot()
+
+  return {
+    name,
+    spool,
+    store,
+    storing,
+    admitted,
+    leftOut,
+    heard,
+    get open() {
+      return open
+    },
+    get alive() {
+      return alive
+    },
+    get crashed() {
+      return crashed
+    },
+    get reception() {
+      return reception
+    },
+    hear(number: number) {
+      if (!alive) return
+      heard.add(number)
+      reception.hear({
+        listener: 'syslog_udp',
+        bytes: Buffer.alloc(1),
+        address: '10.0.0.1',
+        port: 1,
+        received: 1000,
+        hash: number,
+        source: 'syslog_udp 10.0.0.1',
+      })
+    },
+    seal: () => seal(),
+    role(active: boolean, term: number) {
+      if (!alive) return
+      admitted.clear()
+      reception.setRole({ active, term }, storing.keys())
+    },
+    crash() {
+      alive = false
+      crashed = true
+    },
+    restart() {
+      if (alive) return
+      alive = true
+      // What was agreed is agreed anew.
+      for (const segment of spool) segment.settled = store.has(segment.id)
+      boot()
+    },
+  }
+}
+type Server = ReturnType<typeof createServer>
+
+/** Claims a segment of `from` at `to`, and leaves out what is another's. */
+async function claim(from: Server, to: Server, segment: Segment): Promise<boolean> {
+  const taken = await to.reception.claim({
+    segment: segment.id,
+    manifest: encodeManifest(segment.manifest),
+    ageMs: 1e9,
+    keep: false,
+  })
+  const gone = new Set(taken)
+  if (gone.size > 0) {
+    for (const place of taken) from.leftOut.add(segment.numbers[place]!)
+    segment.numbers = segment.numbers.filter((_, place) => !gone.has(place))
+    const builder = createManifestBuilder()
+    for (const [index, number] of segment.numbers.entries()) {
+      builder.open(number, 'syslog_udp 10.0.0.1')
+      builder.close(index + 1)
+    }
+    segment.manifest = builder.seal(segment.numbers.length, segment.manifest.rank)
+    if (segment.numbers.length === 0) {
+      from.spool.splice(from.spool.indexOf(segment), 1)
+      return false
+    }
+  }
+  to.admitted.add(segment.id)
+  return true
+}
+
+/** What a connection brings first: what the other has already is claimed before it goes to the own store. */
+async function clearReceived(from: Server, to: Server) {
+  for (const segment of [...from.spool]) {
+    if (segment.settled || !to.store.has(segment.id)) continue
+    if (await claim(from, to, segment)) segment.settled = true
+  }
+}
+
+function begin(to: Server, segment: Segment): boolean {
+  if (!to.admitted.has(segment.id) || to.storing.has(segment.id)) return false
+  to.storing.set(segment.id, segment)
+  return true
+}
+
+function end(to: Server, segment: Segment, stored: boolean) {
+  if (!to.storing.delete(segment.id)) return
+  if (stored && !to.store.has(segment.id)) to.store.set(segment.id, [...segment.numbers])
+  if (to.alive) to.reception.ended(segment.id, stored)
+}
+
+function storeOwn(server: Server) {
+  for (const segment of server.spool) {
+    if (segment.settled && !server.store.has(segment.id)) {
+      server.store.set(segment.id, [...segment.numbers])
+    }
+  }
+}
+
+async function deliverAll(from: Server, to: Server) {
+  await clearReceived(from, to)
+  for (const segment of [...from.spool]) {
+    if (!to.store.has(segment.id)) {
+      if (!(await claim(from, to, segment))) continue
+      if (begin(to, segment)) end(to, segment, true)
+    }
+    segment.settled = true
+  }
+  storeOwn(from)
+}
+
+/** The active stores what the other left in the shared folder, without what it took itself. */
+async function adopt(by: Server, from: Server) {
+  for (const { id, manifest, numbers } of from.spool) {
+    if (by.store.has(id) || by.storing.has(id)) continue
+    const taken = await by.reception.claim({
+      segment: 'from the shared folder',
+      manifest: encodeManifest(manifest),
+      ageMs: 1e9,
+      keep: true,
+    })
+    const rest = numbers.filter((_, place) => !taken.includes(place))
+    if (rest.length > 0) by.store.set(id, rest)
+  }
+}
+
+type Step = readonly [what: number, who: number, detail: number]
+
+async function play(steps: readonly Step[], folder: string) {
+  const servers = ['a', 'b'].map(name => createServer(name, mkdtempSync(join(folder, name)))) as [
+    Server,
+    Server,
+  ]
+  let term = 1
+  let active = 0
+  let number = 0
+  const late: [Server, number][] = []
+  servers[0].role(true, term)
+  servers[1].role(false, term)
+  for (const [what, who, detail] of steps) {
+    const [self, other] = who === 0 ? servers : ([servers[1], servers[0]] as const)
+    const segment = self.spool[detail % Math.max(1, self.spool.length)]
+    switch (what) {
+      case 0:
+      case 1:
+      case 2:
+      case 3: {
+        number++
+        for (const [index, server] of servers.entries()) {
+          const luck = (detail >> (2 * index)) & 3
+          if (luck === 0 && what === 0) continue
+          if (luck === 1) late.push([server, number])
+          else server.hear(number)
+        }
+        break
+      }
+      case 4: {
+        const [server, n] = late.shift() ?? []
+        server?.hear(n!)
+        break
+      }
+      case 5:
+        if (self.alive) self.seal()
+        break
+      case 6:
+        if (self.alive && other.alive) await deliverAll(self, other)
+        break
+      case 7:
+        if (self.alive && other.alive && segment && !other.store.has(segment.id)) {
+          if ((await claim(self, other, segment)) && detail & 1) begin(other, segment)
+        }
+        break
+      case 8: {
+        const under = [...self.storing.values()][0]
+        // The answer may be lost: then its owner asks again some time.
+        if (self.alive && under) end(self, under, (detail & 3) !== 0)
+        break
+      }
+      case 9:
+        if (detail % 3 === 0) self.crash()
+        break
+      case 10:
+        if (self.alive) break
+        self.restart()
+        self.role(who === active, who === active ? ++term : term)
+        break
+      case 11:
+        if (!self.alive || who === active) break
+        active = who
+        self.role(true, ++term)
+        break
+      case 12:
+        // The old active learns that it is not any more.
+        if (who !== active) self.role(false, term)
+        break
+      case 13:
+        // Alone, as the one who is active while the other is dead.
+        if (self.alive && who === active && !other.alive) {
+          for (const one of self.spool) {
+            if (termOf(one.manifest.rank) >= term - 1) one.settled = true
+          }
+          storeOwn(self)
+        }
+        break
+      case 14:
+        if (self.alive) storeOwn(self)
+        break
+      case 15:
+        if (self.alive && who === active && segment) await adopt(self, other)
+        break
+    }
+    expectNoDoubles(servers)
+    const [acting, standing] = active === 0 ? servers : ([servers[1], servers[0]] as const)
+    if (acting.alive && !standing.alive) expectAllAt(acting)
+  }
+  const survivor = servers.findIndex(server => !server.crashed)
+  for (const server of servers) {
+    for (const under of [...server.storing.values()]) if (server.alive) end(server, under, true)
+  }
+  for (const [index, server] of servers.entries()) {
+    if (server.alive) continue
+    server.restart()
+    server.role(index === active, index === active ? ++term : term)
+  }
+  const last = survivor >= 0 ? survivor : active
+  if (last !== active) servers[last]!.role(true, ++term)
+  servers[1 - last]!.role(false, term)
+  for (let round = 0; round < 3; round++) {
+    for (const server of servers) server.seal()
+    await deliverAll(servers[0], servers[1])
+    await deliverAll(servers[1], servers[0])
+  }
+  expectNoDoubles(servers)
+  for (const { store } of servers) {
+    const stored = new Set([...store.values()].flat())
+    if (survivor >= 0) {
+      expect([...servers[survivor]!.heard].filter(one => !stored.has(one))).toEqual([])
+    }
+  }
+  for (const { store } of servers) {
+    expect([...store.values()].flat().toSorted()).toEqual(
+      [...servers[0].store.values()].flat().toSorted(),
+    )
+  }
+}
+
+/** The active that is alone needs nothing of what is on the other's disk, save what that one took itself. */
+function expectAllAt({ store, spool, open, storing, heard, leftOut }: Server) {
+  const here = new Set([
+    ...open,
+    ...[...store.values(), ...[...spool, ...storing.values()].map(({ numbers }) => numbers)].flat(),
+  ])
+  expect([...heard].filter(one => !here.has(one) && !leftOut.has(one))).toEqual([])
+}
+
+function expectNoDoubles(servers: readonly Server[]) {
+  for (const { store, name } of servers) {
+    const numbers = [...store.values()].flat()
+    const doubled = numbers.filter((one, index) => numbers.indexOf(one) !== index)
+    expect({ [name]: doubled }).toEqual({ [name]: [] })
+  }
+}
+
+test('no datagram is stored twice, and none is lost that a living server heard', async () => {
+  let plays = 0
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.tuple(fc.nat(15), fc.nat(1), fc.nat(255)), { maxLength: 80 }),
+      async steps => {
+        plays++
+        const folder = mkdtempSync(join(dir, 'play-'))
+        await play(steps, folder)
+        rmSync(folder, { recursive: true })
+      },
+    ),
+    { numRuns: 300 },
+  )
+  expect(plays).toBeGreaterThanOrEqual(300)
+}, 60_000)
