@@ -2,9 +2,13 @@
  * Where the versions of the program lie on a machine:
  *
  *     <home>/versions/<version>/   an installed package with its dependencies
- *     <home>/current               symbolic link to one of them
+ *     <home>/current               symbolic link: the version that runs at the next start
+ *     <home>/proven                symbolic link: the one that has last done its work
+ *     <home>/previous              symbolic link: the one that had done it before
+ *     <home>/bin/keepwatch         runs the proven one, for people and for the service manager
  *     <home>/trial.json            `current` is on trial: what to go back to if it does not prove itself
  *     <home>/rolled-back.json      what was gone back from, and why
+ *     <home>/running.json          the process that runs now
  */
 import {
   existsSync,
@@ -19,11 +23,15 @@ import {
 import { basename, join } from 'node:path'
 import { writeWhole } from '../../lib/files.ts'
 
+export const defaultHome = '/opt/keepwatch'
+
 export interface Trial {
   version: string
   previous: string
   /** The upgrade that it belongs to. */
   operation: string
+  /** How often it has been started. */
+  starts: number
 }
 
 export interface RolledBack {
@@ -32,14 +40,23 @@ export interface RolledBack {
   reason: string
 }
 
+export interface Running {
+  pid: number
+  /** The launcher that started it. */
+  launcher: number
+}
+
 /** The entry of an installed version: either of the published package, or of its sources. */
 const entries = [
   'node_modules/keepwatch/dist/main.js',
-  'node_modules/keepwatch/src/main.ts',
   'dist/main.js',
+  'node_modules/keepwatch/src/main.ts',
   'src/main.ts',
 ]
-const nodes = ['node_modules/node/bin/node', 'node_modules/keepwatch/node_modules/node/bin/node']
+const nodes = ['node_modules/keepwatch/node_modules/node/bin/node', 'node_modules/node/bin/node']
+
+/** Written into each version: its files by content hash, made when it was installed. */
+export const manifestFile = '.manifest.json'
 
 export type Home = ReturnType<typeof openHome>
 
@@ -56,6 +73,8 @@ export function openHome(path: string) {
     }
   }
 
+  const write = (name: string, what: object) => writeWhole(file(name), JSON.stringify(what), 0o644)
+
   function find(version: string, candidates: readonly string[], what: string): string {
     const found = candidates
       .map(candidate => join(versions, version, candidate))
@@ -64,11 +83,28 @@ export function openHome(path: string) {
     return found
   }
 
-  return {
+  function linked(name: string): string | undefined {
+    try {
+      return basename(readlinkSync(file(name)))
+    } catch {
+      return undefined
+    }
+  }
+
+  function point(name: string, version: string) {
+    const link = file(`${name}.${process.pid}`)
+    rmSync(link, { force: true })
+    symlinkSync(join('versions', version), link)
+    renameSync(link, file(name))
+  }
+
+  const home = {
     path,
     folderOf: (version: string) => join(versions, version),
 
-    installed: () => (existsSync(versions) ? readdirSync(versions) : []).filter(isVersion).sort(),
+    /** Oldest first. */
+    installed: () =>
+      (existsSync(versions) ? readdirSync(versions) : []).filter(isVersion).sort(byNumbers),
 
     /** A version is complete when its folder has its name: it is renamed to it in the end. */
     has: (version: string) => isVersion(version) && existsSync(join(versions, version)),
@@ -89,40 +125,67 @@ export function openHome(path: string) {
     },
 
     /** The version that runs at the next start; undefined before the first. */
-    current(): string | undefined {
-      try {
-        return basename(readlinkSync(file('current')))
-      } catch {
-        return undefined
-      }
-    },
+    current: () => linked('current'),
+    proven: () => linked('proven'),
+    previous: () => linked('previous'),
+
     use(version: string) {
       find(version, entries, 'program')
-      const link = file(`current.${process.pid}`)
-      rmSync(link, { force: true })
-      symlinkSync(join('versions', version), link)
-      renameSync(link, file('current'))
+      point('current', version)
+    },
+    /** The first version, or one that a person chooses: without a trial. */
+    settle(version: string) {
+      home.use(version)
+      home.confirm()
+      mkdirSync(file('bin'), { recursive: true, mode: 0o755 })
+      writeWhole(file('bin/keepwatch'), startScript, 0o755)
     },
 
     trial: () => read<Trial>('trial.json'),
     /** Uses a version until it has proven itself. */
-    try(trial: Trial) {
+    try(trial: Omit<Trial, 'starts'>) {
       rmSync(file('rolled-back.json'), { force: true })
-      writeWhole(file('trial.json'), JSON.stringify(trial), 0o644)
-      this.use(trial.version)
+      write('trial.json', { ...trial, starts: 0 })
+      home.use(trial.version)
     },
+    /** It is started once more. */
+    started(trial: Trial): Trial {
+      const started = { ...trial, starts: trial.starts + 1 }
+      write('trial.json', started)
+      return started
+    },
+    /** The current version has done its work. */
     confirm() {
+      const [current, proven] = [home.current(), home.proven()]
+      if (current !== undefined && current !== proven) {
+        if (proven !== undefined) point('previous', proven)
+        point('proven', current)
+      }
       rmSync(file('trial.json'), { force: true })
     },
     /** Back to the version before the trial. */
     rollBack(trial: Trial, reason: string) {
       const { version, operation } = trial
-      const note: RolledBack = { version, operation, reason }
-      writeWhole(file('rolled-back.json'), JSON.stringify(note), 0o644)
-      this.use(trial.previous)
+      write('rolled-back.json', { version, operation, reason } satisfies RolledBack)
+      home.use(trial.previous)
       rmSync(file('trial.json'), { force: true })
     },
     rolledBack: () => read<RolledBack>('rolled-back.json'),
+
+    running: () => read<Running>('running.json'),
+    runs: (running: Running) => write('running.json', running),
+
+    /** Removes versions that nothing refers to, and what interrupted installations left. @returns them */
+    prune(): string[] {
+      const trial = home.trial()
+      const kept = [home.current(), home.proven(), home.previous(), trial?.version, trial?.previous]
+      const removed = home.installed().filter(version => !kept.includes(version))
+      const left = existsSync(versions) ? readdirSync(versions) : []
+      for (const name of left.filter(name => name.startsWith('.')).concat(removed)) {
+        rmSync(join(versions, name), { recursive: true, force: true })
+      }
+      return removed
+    },
 
     /** How a version is started. */
     program: (version: string) => ({
@@ -130,8 +193,29 @@ export function openHome(path: string) {
       main: find(version, entries, 'program'),
     }),
   }
+  return home
 }
 
 export function isVersion(text: string): boolean {
   return /^\d{1,5}\.\d{1,5}\.\d{1,5}(-[0-9A-Za-z.-]{1,40})?$/.test(text)
 }
+
+function byNumbers(one: string, other: string): number {
+  return one.localeCompare(other, 'en', { numeric: true })
+}
+
+/** A version on trial may be one that cannot even begin: whoever starts it is not of it. */
+const startScript = `#!/bin/sh
+# Runs the version of Keepwatch that has last done its work.
+home=$(dirname "$(dirname "$(readlink -f "$0")")")
+first() {
+  for path; do
+    if [ -e "$home/proven/$path" ]; then echo "$home/proven/$path"; return; fi
+  done
+  echo "keepwatch: $home/proven has no $1" >&2
+  exit 1
+}
+node=$(first ${nodes.join(' ')}) || exit 1
+main=$(first ${entries.join(' ')}) || exit 1
+exec "$node" --disable-warning=ExperimentalWarning "$main" "$@"
+`

@@ -1,49 +1,132 @@
 import { spawn } from 'node:child_process'
-import { rm } from 'node:fs/promises'
-import { type Home, isVersion } from './home.ts'
+import { existsSync } from 'node:fs'
+import { copyFile, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import { type Home, isVersion, manifestFile } from './home.ts'
+import { packageFiles, readPackage } from './package-files.ts'
+import {
+  type FileEntry,
+  type KnownVersion,
+  manifestOf,
+  putTogether,
+  type VersionManifest,
+  versionManifest,
+} from './version-files.ts'
 
 const installMs = 1_800_000
 const askMs = 60_000
+/** A version whose number is not known before it is here. */
+const incoming = '0.0.0-incoming'
+
+/** The package that runs: of the sources as of the compiled program. */
+const ownPackage = resolve(import.meta.dirname, '../../..')
 
 /**
- * Installs a package of the program beside the versions that are here, without using it.
+ * Installs a package of the program beside the versions that are here, without using it. What the
+ * current version has too is not stored twice.
  *
- * @param source what npm takes: a file `keepwatch-0.3.0.tgz`, a folder, or `keepwatch@0.3.0`
+ * @param source a folder with the package, or what npm takes: `keepwatch-0.3.0.tgz`,
+ *   `keepwatch@0.3.0`; undefined: the package that runs
  * @returns its version
  * @throws Error with what npm or the program said
  */
 export async function installVersion(
   home: Home,
-  source: string,
+  source: string | undefined,
   say: (line: string) => void,
 ): Promise<string> {
-  // Its version is not known before it is here.
-  const folder = home.prepare('0.0.0-incoming')
-  await rm(folder, { recursive: true, force: true })
-  home.prepare('0.0.0-incoming')
-  say(`installing ${source} …`)
-  await run('npm', installMs, [
-    'install',
-    '--prefix',
-    folder,
-    '--omit=dev',
-    '--install-links',
-    '--no-audit',
-    '--no-fund',
-    '--loglevel=error',
-    source,
-  ])
-  const { node, main } = home.program('.0.0.0-incoming.new')
-  const version = (await run(node, askMs, [main, '--version'])).trim()
-  if (!isVersion(version)) throw new Error(`the program says that its version is "${version}"`)
-  if (home.has(version)) {
-    await rm(folder, { recursive: true, force: true })
+  const folder = source === undefined ? ownPackage : resolve(source)
+  if (existsSync(join(folder, 'node_modules')) || source === undefined) {
+    if (existsSync(join(folder, 'src', 'main.ts'))) {
+      say(`compiling ${folder} …`)
+      await run(process.execPath, installMs, [join(folder, 'scripts', 'build.mjs')])
+    }
+    const { name, version } = readPackage(folder)
+    if (name !== 'keepwatch') throw new Error(`${folder} holds the package ${name}, not keepwatch`)
+    if (isHere(version)) return version
+    say(`installing version ${version} from ${folder} …`)
+    const { folder: from, paths } = await packageFiles(folder)
+    return take(await manifestOf(version, from, paths), (one, into) =>
+      copyFile(join(from, one.path), into),
+    )
+  }
+  const fetched = home.prepare(incoming)
+  await rm(fetched, { recursive: true, force: true })
+  home.prepare(incoming)
+  say(`npm fetches ${source} …`)
+  const options = ['--omit=dev', '--install-links', '--no-audit', '--no-fund', '--loglevel=error']
+  await run('npm', installMs, ['install', '--prefix', fetched, ...options, source])
+  const version = readPackage(join(fetched, 'node_modules', 'keepwatch')).version
+  if (!isHere(version)) {
+    say(`installing version ${version} …`)
+    await take(await manifestOf(version, fetched), (one, into) =>
+      rename(join(fetched, one.path), into),
+    )
+  }
+  await rm(fetched, { recursive: true, force: true })
+  return version
+
+  function isHere(version: string): boolean {
+    if (!isVersion(version)) throw new Error(`"${version}" is not a version`)
+    if (!home.has(version)) return false
     say(`version ${version} is installed already`)
+    return true
+  }
+
+  async function take(
+    manifest: VersionManifest,
+    fetch: (wanted: FileEntry, into: string) => Promise<void>,
+  ): Promise<string> {
+    const { version } = manifest
+    const { files, bytes } = await finishVersion(home, manifest, fetch)
+    say(
+      `version ${version} is in ${home.folderOf(version)}: ${files} files, ${megabytes(bytes)} were new`,
+    )
     return version
   }
-  home.complete(version, '0.0.0-incoming')
-  say(`version ${version} is installed in ${home.folderOf(version)}`)
-  return version
+}
+
+/**
+ * Puts a version together out of the current one and what is fetched, tries whether it starts at all,
+ * and gives it its name.
+ *
+ * @throws Error if it cannot be put together, or does not say its version
+ */
+export async function finishVersion(
+  home: Home,
+  manifest: VersionManifest,
+  fetch: (wanted: FileEntry, into: string) => Promise<void>,
+): Promise<{ files: number; bytes: number }> {
+  const { version } = manifest
+  const folder = home.prepare(version)
+  const fetched = await putTogether(manifest, folder, await currentFiles(home), fetch)
+  await writeFile(join(folder, manifestFile), JSON.stringify(manifest), { flush: true })
+  const { node, main } = home.program(`.${version}.new`)
+  const said = (await run(node, askMs, [main, '--version'])).trim()
+  if (said !== version) throw new Error(`the program says that its version is "${said}"`)
+  home.complete(version)
+  return fetched
+}
+
+/** The list of files of an installed version, made when it was installed. */
+export async function installedManifest(home: Home, version: string): Promise<VersionManifest> {
+  const text = await readFile(join(home.folderOf(version), manifestFile), 'utf8')
+  return versionManifest.parse(JSON.parse(text))
+}
+
+async function currentFiles(home: Home): Promise<KnownVersion | undefined> {
+  const version = home.current()
+  if (version === undefined) return undefined
+  try {
+    return { folder: home.folderOf(version), manifest: await installedManifest(home, version) }
+  } catch {
+    // Everything has to be fetched then.
+    return undefined
+  }
+}
+
+export function megabytes(bytes: number): string {
+  return `${(bytes / 1e6).toFixed(1)} MB`
 }
 
 /** @returns what it printed. @throws Error with the end of what it said */
@@ -63,7 +146,7 @@ function run(command: string, deadlineMs: number, args: string[]): Promise<strin
       said = (said + chunk).slice(-4000)
     })
     child.on('error', reject)
-    child.on('exit', (code, signal) => {
+    child.on('close', (code, signal) => {
       if (code === 0) resolve(out)
       else reject(new Error(`${command} ended with ${signal ?? code}: ${said.trim()}`))
     })

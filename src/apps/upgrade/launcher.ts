@@ -4,9 +4,10 @@
  * that one does not prove itself. Small and slow to change, because it outlives the versions it runs.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Component } from '../../lib/component.ts'
-import type { Home } from './home.ts'
+import type { Home, Trial } from './home.ts'
 
 /** With this exit code the program asks to be started again, by then perhaps in another version. */
 export const startAgain = 75
@@ -20,6 +21,11 @@ const firstRestartMs = 1000
 const slowestRestartMs = 30_000
 const steadyMs = 60_000
 const stopDeadlineMs = 20_000
+/** A version on trial that was killed may be without blame: it is started so often in all. */
+const mostStarts = 2
+const askEveryMs = 100
+/** A launcher that was just killed is there for a moment longer. */
+const dyingMs = 2000
 const keptOutput = 4000
 
 export function createLauncher(
@@ -32,21 +38,26 @@ export function createLauncher(
   let running: Promise<void> | undefined
 
   async function run() {
+    await predecessorEnded()
     let restartMs = firstRestartMs
     while (!stopping.signal.aborted) {
       const version = home.current()
       if (version === undefined) throw new Error(`${home.path}/current names no version`)
       const began = performance.now()
-      const trial = home.trial()
-      const onTrial = trial?.version === version ? trial : undefined
-      const { how, again } = await runOnce(version, onTrial !== undefined)
+      const noted = home.trial()
+      const trial = noted?.version === version ? home.started(noted) : undefined
+      const { how, ending } = await runOnce(version, trial)
       if (stopping.signal.aborted) return
-      if (onTrial !== undefined && home.trial() !== undefined && !again) {
-        say(`version ${version} did not prove itself (${how}); going back to ${onTrial.previous}`)
-        home.rollBack(onTrial, how)
+      if (ending === 'again') continue
+      if (trial !== undefined && home.trial() !== undefined) {
+        if (ending === 'killed' && trial.starts < mostStarts) {
+          say(`version ${version}, on trial, was killed (${how}); starting it once more`)
+          continue
+        }
+        say(`version ${version} did not prove itself (${how}); going back to ${trial.previous}`)
+        home.rollBack(trial, how)
         continue
       }
-      if (again) continue
       if (performance.now() - began > steadyMs) restartMs = firstRestartMs
       say(`keepwatch ${version} ended (${how}); starting it again in ${restartMs / 1000} s`)
       await sleep(restartMs, undefined, { signal: stopping.signal }).catch(() => {})
@@ -54,45 +65,79 @@ export function createLauncher(
     }
   }
 
-  /** @returns how it ended, and whether it asked to be started again */
-  async function runOnce(version: string, onTrial: boolean) {
-    const { node, main } = home.program(version)
+  /** @returns how it ended: by a request to be started again, killed by somebody, or by itself */
+  async function runOnce(version: string, trial: Trial | undefined) {
     let last = ''
-    const started = spawn(node, ['--disable-warning=ExperimentalWarning', main, ...config.args], {
-      stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
-      env: { ...process.env, KEEPWATCH_HOME: home.path },
-    })
-    child = started
-    started.stderr!.on('data', (chunk: Buffer) => {
-      process.stderr.write(chunk)
-      last = (last + chunk).slice(-keptOutput)
-    })
-    let late: NodeJS.Timeout | undefined
     let overdue = false
-    if (onTrial) {
-      late = setTimeout(() => {
-        overdue = true
-        started.kill('SIGKILL')
-      }, config.trialMs)
+    let late: NodeJS.Timeout | undefined
+    const ended = Promise.withResolvers<number | string>()
+    try {
+      const { node, main } = home.program(version)
+      const started = spawn(node, ['--disable-warning=ExperimentalWarning', main, ...config.args], {
+        stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
+        env: { ...process.env, KEEPWATCH_HOME: home.path },
+      })
+      child = started
+      started.once('error', error => ended.resolve(error.message))
+      // Not `exit`: its last words come after that.
+      started.once('close', (code, signal) => ended.resolve(signal ?? code ?? 'unknown'))
+      started.stderr!.on('data', (chunk: Buffer) => {
+        process.stderr.write(chunk)
+        last = (last + chunk).slice(-keptOutput)
+      })
+      started.on('message', message => {
+        if ((message as Partial<ProvenMessage>).proven !== version) return
+        clearTimeout(late)
+        home.confirm()
+      })
+      if (started.pid !== undefined) home.runs({ pid: started.pid, launcher: process.pid })
+      if (trial !== undefined) {
+        late = setTimeout(() => {
+          overdue = true
+          started.kill('SIGKILL')
+        }, config.trialMs)
+      }
+    } catch (error) {
+      ended.resolve((error as Error).message)
     }
-    started.on('message', message => {
-      if ((message as Partial<ProvenMessage>).proven !== version) return
-      clearTimeout(late)
-      home.confirm()
-    })
-    const code = await new Promise<number | string>(resolve => {
-      started.once('error', error => resolve(error.message))
-      started.once('exit', (code, signal) => resolve(signal ?? code ?? 'unknown'))
-    })
+    const code = await ended.promise
     clearTimeout(late)
     child = undefined
-    const said = lastLine(last)
+    const said = last.trim().split('\n').at(-1)?.slice(0, 500)
     const why = overdue
       ? `not ready within ${config.trialMs / 1000} s`
       : typeof code === 'number'
         ? `exit code ${code}`
         : code
-    return { how: said ? `${why}: ${said}` : why, again: code === startAgain }
+    const how = said ? `${why}: ${said}` : why
+    if (code === startAgain) return { how, ending: 'again' } as const
+    return { how, ending: code === 'SIGKILL' && !overdue ? 'killed' : 'by itself' } as const
+  }
+
+  /** What a launcher that was killed had started stops by itself; it still has the ports and locks. */
+  async function predecessorEnded() {
+    const left = home.running()
+    if (left === undefined || left.launcher === process.pid || !isOf(left.pid)) return
+    say(`waiting for process ${left.pid}, which the launcher ${left.launcher} has started, to end`)
+    const began = performance.now()
+    while (isOf(left.pid) && !stopping.signal.aborted) {
+      const waited = performance.now() - began
+      if (parentOf(left.pid) !== left.launcher) {
+        if (waited > stopDeadlineMs) kill(left.pid)
+      } else if (waited > dyingMs) {
+        throw new Error(`the launcher ${left.launcher} runs ${home.path} already`)
+      }
+      await sleep(askEveryMs)
+    }
+  }
+
+  /** The number may have been given to another program since. */
+  function isOf(pid: number): boolean {
+    try {
+      return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(`${home.path}/versions/`)
+    } catch {
+      return false
+    }
   }
 
   return {
@@ -115,6 +160,19 @@ export function createLauncher(
   }
 }
 
-function lastLine(text: string): string {
-  return text.trim().split('\n').at(-1)?.slice(0, 500) ?? ''
+function parentOf(pid: number): number | undefined {
+  try {
+    const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+    return Number(/^PPid:\s*(\d+)$/m.exec(status)?.[1])
+  } catch {
+    return undefined
+  }
+}
+
+function kill(pid: number) {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch {
+    // It has just ended.
+  }
 }

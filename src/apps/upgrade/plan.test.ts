@@ -18,20 +18,23 @@ interface Faults {
   neverFetches?: boolean
 }
 
+const firstReport: UpgradeReport = {
+  version: newVersion,
+  holder: 'server-a',
+  phase: 'fetch',
+  before: { 'server-a': oldVersion, 'server-b': oldVersion },
+  orders: 0,
+  restarting: null,
+  failure: null,
+}
+
 /** Two servers that carry out what the plan says, in turns, until it is finished. */
 function run(faults: Faults = {}) {
   const machines: Record<string, Machine> = {
     'server-a': { version: oldVersion, role: 'active', installed: true, rolledBack: undefined },
     'server-b': { version: oldVersion, role: 'standby', installed: false, rolledBack: undefined },
   }
-  let report: UpgradeReport = {
-    version: newVersion,
-    holder: 'server-a',
-    phase: 'fetch',
-    before: { 'server-a': oldVersion, 'server-b': oldVersion },
-    orders: 0,
-    failure: null,
-  }
+  let report = firstReport
   const log: string[] = []
   let waited = 0
   for (let turn = 0; turn < 200; turn++) {
@@ -43,7 +46,8 @@ function run(faults: Faults = {}) {
       server: name,
       ...self,
       ready: true,
-      other: { name: otherName, version: other.version },
+      steady: true,
+      other: { name: otherName, version: other.version, role: other.role, steady: true },
     }
     const act = nextAct(report, own, waited > 20)
     waited = act.do === 'wait' || act.do === 'fetch' ? waited + 1 : 0
@@ -54,9 +58,14 @@ function run(faults: Faults = {}) {
         break
       case 'restart':
         expect(self.role, 'who restarts is the standby').toBe('standby')
+        report = { ...report, restarting: name }
+        self.rolledBack = undefined
         if (act.into === newVersion && faults.cannotStart === name) {
           self.rolledBack = 'exit code 1'
         } else self.version = act.into
+        break
+      case 'return':
+        report = { ...report, restarting: null }
         break
       case 'advance':
         report = { ...report, phase: act.phase, failure: act.failure ?? report.failure }
@@ -92,7 +101,7 @@ describe('an upgrade', () => {
 
   test('ends with both in the old version when the standby cannot run the new one', () => {
     const { machines, failure } = run({ cannotStart: 'server-b' })
-    expect(failure).toBe('server-b: could not run 0.3.0: exit code 1')
+    expect(failure).toBe('server-b could not run 0.3.0: exit code 1')
     expect(machines).toMatchObject({
       'server-a': { version: oldVersion, role: 'active' },
       'server-b': { version: oldVersion, role: 'standby' },
@@ -106,12 +115,12 @@ describe('an upgrade', () => {
     expect(machines['server-b']).toMatchObject({ version: oldVersion, role: 'standby' })
   })
 
-  test('says so when the second server cannot run the new version, which then goes on in the first', () => {
+  test('goes back on both when the second server cannot run the new version', () => {
     const { machines, failure } = run({ cannotStart: 'server-a' })
-    expect(failure).toBe('server-a could not run 0.3.0: exit code 1; it runs 0.2.0 again')
+    expect(failure).toBe('server-a could not run 0.3.0: exit code 1')
     expect(machines).toMatchObject({
-      'server-a': { version: oldVersion, role: 'standby' },
-      'server-b': { version: newVersion, role: 'active' },
+      'server-a': { version: oldVersion, role: 'active' },
+      'server-b': { version: oldVersion, role: 'standby' },
     })
   })
 
@@ -122,29 +131,22 @@ describe('an upgrade', () => {
   })
 
   test('of a server without a standby restarts it', () => {
-    const report: UpgradeReport = {
-      version: newVersion,
-      holder: 'server-a',
-      phase: 'fetch',
-      before: {},
-      orders: 0,
-      failure: null,
-    }
     const own: Own = {
       server: 'server-a',
       version: oldVersion,
       role: 'active',
       ready: true,
+      steady: true,
       installed: true,
       rolledBack: undefined,
       other: undefined,
     }
-    expect(nextAct(report, own, false)).toMatchObject({ do: 'advance', phase: 'second' })
-    const second = { ...report, phase: 'second' } as const
+    const isNew = { ...own, version: newVersion }
+    expect(nextAct(firstReport, own, false)).toMatchObject({ do: 'advance', phase: 'second' })
+    const second = { ...firstReport, phase: 'second' } as const
     expect(nextAct(second, own, false)).toEqual({ do: 'restart', into: newVersion })
-    expect(nextAct(second, { ...own, version: newVersion }, false)).toEqual({
-      do: 'finish',
-      failure: null,
-    })
+    const restarting = { ...second, restarting: 'server-a' }
+    expect(nextAct(restarting, isNew, false)).toMatchObject({ do: 'return' })
+    expect(nextAct(second, isNew, false)).toEqual({ do: 'finish', failure: null })
   })
 })

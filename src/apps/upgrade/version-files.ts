@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import {
   chmod,
+  copyFile,
   link,
   lstat,
   mkdir,
@@ -16,7 +17,7 @@ import {
   rm,
   symlink,
 } from 'node:fs/promises'
-import { dirname, join, normalize, posix, sep } from 'node:path'
+import { dirname, join, normalize, posix, relative, sep } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { z } from 'zod'
 
@@ -35,29 +36,43 @@ export const versionManifest = z.object({
   entries: z.array(entry).max(200_000),
 })
 export type VersionManifest = z.output<typeof versionManifest>
-type FileEntry = Extract<VersionManifest['entries'][number], { sha256: string }>
+const chunkBytes = 1024 * 1024
 
-export async function manifestOf(version: string, folder: string): Promise<VersionManifest> {
+export type FileEntry = Extract<VersionManifest['entries'][number], { sha256: string }>
+
+/**
+ * @param paths of files and links under the folder, with `/`; by default all that are there
+ * @throws Error if one of them is neither
+ */
+export async function manifestOf(
+  version: string,
+  folder: string,
+  paths?: readonly string[],
+): Promise<VersionManifest> {
   const entries: VersionManifest['entries'] = []
-  const names = await readdir(folder, { recursive: true, withFileTypes: true })
-  for (const found of names) {
-    const file = join(found.parentPath, found.name)
-    const path = file
-      .slice(folder.length + 1)
-      .split(sep)
-      .join('/')
+  for (const path of paths ?? (await filesUnder(folder))) {
+    const file = join(folder, path)
+    const found = await lstat(file)
     if (found.isSymbolicLink()) entries.push({ path, link: await readlink(file) })
     else if (found.isFile()) {
-      const { size, mode } = await lstat(file)
-      entries.push({ path, size, sha256: await hashOf(file), mode: mode & 0o777 })
-    }
+      const mode = found.mode & 0o777
+      entries.push({ path, size: found.size, sha256: await hashOf(file), mode })
+    } else throw new Error(`${file} is neither a file nor a link`)
   }
   return { version, entries: entries.sort((a, b) => (a.path < b.path ? -1 : 1)) }
 }
 
+/** Relative paths of the files and links under a folder. */
+export async function filesUnder(folder: string): Promise<string[]> {
+  const found = await readdir(folder, { recursive: true, withFileTypes: true })
+  return found
+    .filter(entry => entry.isFile() || entry.isSymbolicLink())
+    .map(entry => relative(folder, join(entry.parentPath, entry.name)).split(sep).join('/'))
+}
+
 async function hashOf(file: string): Promise<string> {
   const hash = createHash('sha256')
-  await pipeline(createReadStream(file), hash)
+  await pipeline(createReadStream(file, { highWaterMark: chunkBytes }), hash)
   return hash.digest('hex')
 }
 
@@ -90,24 +105,35 @@ function isInside(path: string): boolean {
   return path !== '' && !path.startsWith('/') && normalize(path).split(sep)[0] !== '..'
 }
 
+/** What is here already and need not be fetched: the files of an installed version. */
+export interface KnownVersion {
+  folder: string
+  manifest: VersionManifest
+}
+
 /**
  * Puts a version together in `folder`; what is there already and right is kept, so it may be called
- * again after a crash.
+ * again after a crash. What a known version has too becomes a second link to it.
  *
- * @param known files of a version that is here: path → hash, under `knownFolder`
- * @param fetch writes the bytes of a hash into a file
+ * @param fetch writes the bytes of a file into another, which is there no more if it fails
  * @returns how many files and bytes were fetched
  * @throws Error if a file is not what its hash says
  */
 export async function putTogether(
   manifest: VersionManifest,
   folder: string,
-  known: { folder: string; files: ReadonlyMap<string, string> },
-  fetch: (sha256: string, size: number, into: string) => Promise<void>,
+  known: KnownVersion | undefined,
+  fetch: (wanted: FileEntry, into: string) => Promise<void>,
 ): Promise<{ files: number; bytes: number }> {
   const fault = faultIn(manifest)
   if (fault !== undefined) throw new Error(`the list of files cannot be trusted: ${fault}`)
+  const here = new Map(
+    (known?.manifest.entries ?? []).flatMap(one =>
+      'sha256' in one ? [[contentOf(one), join(known!.folder, one.path)] as const] : [],
+    ),
+  )
   const fetched = { files: 0, bytes: 0 }
+  await removeOthers(manifest, folder)
   for (const one of manifest.entries) {
     const file = join(folder, one.path)
     await mkdir(dirname(file), { recursive: true })
@@ -116,31 +142,52 @@ export async function putTogether(
       await symlink(one.link, file)
       continue
     }
-    if (known.files.get(one.path) === one.sha256) {
-      await rm(file, { force: true })
-      await link(join(known.folder, one.path), file)
-      continue
-    }
     if (await isThere(file, one)) continue
     const temporary = `${file}.part`
-    await fetch(one.sha256, one.size, temporary)
-    if ((await hashOf(temporary)) !== one.sha256) {
-      await rm(temporary, { force: true })
-      throw new Error(`${one.path} arrived damaged`)
+    await rm(temporary, { force: true })
+    const same = here.get(contentOf(one))
+    if (same === undefined || !(await linkOrCopy(same, temporary))) {
+      await fetch(one, temporary)
+      if ((await hashOf(temporary)) !== one.sha256) {
+        await rm(temporary, { force: true })
+        throw new Error(`${one.path} arrived damaged`)
+      }
+      await chmod(temporary, one.mode)
+      const handle = await open(temporary, 'r')
+      await handle.sync().finally(() => handle.close())
+      fetched.files++
+      fetched.bytes += one.size
     }
-    await chmod(temporary, one.mode)
-    const handle = await open(temporary, 'r')
-    await handle.sync().finally(() => handle.close())
     await rename(temporary, file)
-    fetched.files++
-    fetched.bytes += one.size
   }
   return fetched
 }
 
+/** What an installation of something else under the same name has left. */
+async function removeOthers(manifest: VersionManifest, folder: string) {
+  await mkdir(folder, { recursive: true })
+  const wanted = new Set(manifest.entries.map(({ path }) => path))
+  for (const path of await filesUnder(folder)) {
+    if (!wanted.has(path)) await rm(join(folder, path))
+  }
+}
+
+/** Links share their mode. */
+function contentOf({ sha256, mode }: FileEntry): string {
+  return `${sha256}/${mode}`
+}
+
+/** The kernel may refuse a link to somebody else's file (`fs.protected_hardlinks`). */
+async function linkOrCopy(from: string, to: string): Promise<boolean> {
+  const linked = link(from, to).catch(() => copyFile(from, to))
+  return linked.then(
+    () => true,
+    () => false,
+  )
+}
+
 async function isThere(file: string, wanted: FileEntry): Promise<boolean> {
   const found = await lstat(file).catch(() => undefined)
-  return (
-    found?.isFile() === true && found.size === wanted.size && (await hashOf(file)) === wanted.sha256
-  )
+  if (!found?.isFile() || found.size !== wanted.size) return false
+  return (found.mode & 0o777) === wanted.mode && (await hashOf(file)) === wanted.sha256
 }

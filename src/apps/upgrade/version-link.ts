@@ -10,26 +10,26 @@ import type { PeerCertificate } from 'node:tls'
 import type { LinkRoute } from '../../collect/link.ts'
 import type { Identity } from '../../lib/tls.ts'
 import { type Home, isVersion } from './home.ts'
-import { manifestOf, putTogether, type VersionManifest, versionManifest } from './version-files.ts'
+import { finishVersion, installedManifest, megabytes } from './install.ts'
+import { type VersionManifest, versionManifest } from './version-files.ts'
 
 const prefix = '/link/v1/versions/'
-const answerMs = 120_000
 const silentMs = 30_000
 const maxManifestBytes = 64 * 1024 * 1024
 /** A line of progress for each so many bytes. */
-const progressBytes = 100 * 1024 * 1024
+const progressBytes = 100e6
 
 /** GET …/<version>: its manifest. GET …/<version>/<sha256>: the bytes of one of its files. */
 export function versionRoutes(home: Home): LinkRoute[] {
   const manifests = new Map<string, Promise<VersionManifest>>()
 
-  /** Made once: what is installed does not change. */
+  /** Of the one that is asked for now; what is installed does not change. */
   function manifestFor(version: string): Promise<VersionManifest> {
-    const made = manifests.get(version) ?? manifestOf(version, home.folderOf(version))
+    const read = manifests.get(version) ?? installedManifest(home, version)
     manifests.clear()
-    manifests.set(version, made)
-    made.catch(() => manifests.delete(version))
-    return made
+    manifests.set(version, read)
+    read.catch(() => manifests.delete(version))
+    return read
   }
 
   return [
@@ -67,16 +67,12 @@ export function versionRoutes(home: Home): LinkRoute[] {
   ]
 }
 
-/**
- * Gets a version from the other server and puts it beside those that are here.
- *
- * @param running the version that runs here: what is the same is not transferred
- */
+/** Gets a version from the other server and puts it beside those that are here. */
 export async function fetchVersion(
   deps: { home: Home; identity: Identity; progress(text: string): void },
   peer: { name: string; host: string; port: number },
   version: string,
-  running: string,
+  signal: AbortSignal,
 ): Promise<void> {
   const { home, identity } = deps
   const agent = new Agent({
@@ -87,32 +83,22 @@ export async function fetchVersion(
     minVersion: 'TLSv1.3',
     checkServerIdentity: (_host, certificate) => strangerIn(certificate, peer.name),
   })
+  const ask = (path: string) => get(agent, peer, prefix + path, signal)
   try {
-    const answer = await get(agent, peer, prefix + version)
-    const manifest = versionManifest.parse(JSON.parse(await textOf(answer)))
+    const manifest = versionManifest.parse(JSON.parse(await textOf(await ask(version))))
     if (manifest.version !== version) throw new Error(`it offers version ${manifest.version}`)
-    const known = await manifestOf(running, home.folderOf(running))
-    const files = new Map(
-      known.entries.flatMap(one => ('sha256' in one ? [[one.path, one.sha256] as const] : [])),
-    )
     let bytes = 0
     let told = 0
-    const fetched = await putTogether(
-      manifest,
-      home.prepare(version),
-      { folder: home.folderOf(running), files },
-      async (sha256, size, into) => {
-        const content = await get(agent, peer, `${prefix}${version}/${sha256}`)
-        await pipeline(content, limited(size), createWriteStream(into, { mode: 0o600 }))
-        bytes += size
-        if (bytes - told < progressBytes) return
-        told = bytes
-        deps.progress(`has fetched ${Math.round(bytes / 1e6)} MB`)
-      },
-    )
-    home.complete(version)
+    const fetched = await finishVersion(home, manifest, async ({ sha256, size }, into) => {
+      const content = await ask(`${version}/${sha256}`)
+      await pipeline(content, limited(size), createWriteStream(into, { mode: 0o600 }), { signal })
+      bytes += size
+      if (bytes - told < progressBytes) return
+      told = bytes
+      deps.progress(`has fetched ${megabytes(bytes)}`)
+    })
     deps.progress(
-      `has version ${version}: ${fetched.files} files, ${(fetched.bytes / 1e6).toFixed(1)} MB were new`,
+      `has version ${version}: ${fetched.files} files, ${megabytes(fetched.bytes)} were new`,
     )
   } finally {
     agent.destroy()
@@ -123,17 +109,15 @@ function get(
   agent: Agent,
   peer: { host: string; port: number },
   path: string,
+  signal: AbortSignal,
 ): Promise<IncomingMessage> {
   const { host, port } = peer
-  const signal = AbortSignal.timeout(answerMs)
   return new Promise((resolve, reject) => {
-    const asking = request({ host, port, path, agent, servername: '', timeout: silentMs })
-    const give = () => asking.destroy(new Error(`${host} does not answer`))
-    asking.on('timeout', give)
-    signal.addEventListener('abort', give, { once: true })
+    // `timeout` also ends an answer whose bytes stay away.
+    const asking = request({ host, port, path, agent, servername: '', timeout: silentMs, signal })
+    asking.on('timeout', () => asking.destroy(new Error(`${host} does not answer`)))
     asking.on('error', reject)
     asking.on('response', response => {
-      signal.removeEventListener('abort', give)
       if (response.statusCode === 200) return resolve(response)
       response.resume()
       reject(new Error(`${host} answered ${response.statusCode} for ${path}`))

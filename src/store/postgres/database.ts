@@ -61,6 +61,8 @@ export interface DatabaseConfig {
   /** `keepwatch/<server>/<incarnation>`: by this a takeover finds, and ends, the old active's sessions. */
   applicationName: string
   poolSize: number
+  /** The version to which this server goes back unless it proves itself; undefined: to none. */
+  previous?: (() => string | undefined) | undefined
 }
 
 const startDeadlineMs = 30_000
@@ -133,7 +135,10 @@ export function createDatabase(
       longestMs: deadlines.long,
     },
   )
-  const program = { server: config.applicationName.split('/')[1] ?? '' }
+  const program = () => ({
+    server: config.applicationName.split('/')[1] ?? '',
+    previous: config.previous?.(),
+  })
 
   async function start() {
     if (!/^[\x21-\x7e]+$/.test(config.applicationName)) {
@@ -175,7 +180,7 @@ export function createDatabase(
     return pool.acquire()
   }
 
-  const migrateNow = () => alone(client => migrate(client, program))
+  const migrateNow = () => alone(client => migrate(client, program()))
 
   /** On a connection of its own, on which a statement may take minutes. */
   async function alone<T>(work: (client: pg.Client) => Promise<T>): Promise<T> {
@@ -317,7 +322,7 @@ export function createDatabase(
     query,
     fenced,
     health,
-    pendingMigrations: () => reported(alone(client => pendingMigrations(client, program))),
+    pendingMigrations: () => reported(alone(client => pendingMigrations(client, program()))),
     migrate: () => reported(migrateNow()),
   }
 }

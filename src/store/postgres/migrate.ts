@@ -28,6 +28,8 @@ export interface Program {
   version?: string
   /** Name of the server that this is, which is not in its own way. */
   server?: string
+  /** The version that runs again if this one, on trial, does not prove itself. */
+  previous?: string | undefined
   /** Where the numbered files are: `0001-state.sql` and on, without gaps. */
   folder?: string
 }
@@ -115,7 +117,7 @@ export async function pendingMigrations(
 async function planOn(client: pg.ClientBase, known: readonly Migration[], program: Program) {
   const applied = await readApplied(client)
   const plan = planSchema({
-    program: { version: program.version ?? ownVersion },
+    program: { version: program.version ?? ownVersion, previous: program.previous },
     known,
     applied,
     running: applied.length > 0 ? await readRunning(client, program.server) : [],

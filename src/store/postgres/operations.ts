@@ -37,10 +37,19 @@ export interface Operations {
   }): Promise<Operation>
   /** With the database's time. What is past the 1,000th is left out. @returns false if it has ended */
   addStep(id: string, step: Omit<OperationStep, 'at'>): Promise<boolean>
-  /** @returns false if it has ended */
-  setReport(id: string, report: Record<string, unknown>): Promise<boolean>
-  /** @param report in the place of the one so far, if given. @returns false if it had ended before */
-  finish(id: string, ok: boolean, report?: Record<string, unknown>): Promise<boolean>
+  /** @param was only in the place of this one, if given. @returns false if it has ended, or is another */
+  setReport(
+    id: string,
+    report: Record<string, unknown>,
+    was?: Record<string, unknown>,
+  ): Promise<boolean>
+  /** @param report in the place of the one so far, or only of `was`. @returns false if it had ended before */
+  finish(
+    id: string,
+    ok: boolean,
+    report?: Record<string, unknown>,
+    was?: Record<string, unknown>,
+  ): Promise<boolean>
   find(id: string): Promise<Operation | null>
   /** Newest first. */
   list(request: PageRequest & { kind?: OperationKind | undefined }): Promise<Page<Operation>>
@@ -69,7 +78,7 @@ export function createOperations(deps: { database: Queries }): Operations {
     async create({ id = randomUUID(), kind, by, report }) {
       const [created] = await ask(
         `INSERT INTO operations (id, kind, by, report) VALUES ($1, $2, $3, $4) RETURNING ${columns}`,
-        [id, kind, by, report === undefined ? null : JSON.stringify(report)],
+        [id, kind, by, jsonOr(report)],
       )
       return created!
     },
@@ -83,14 +92,17 @@ export function createOperations(deps: { database: Queries }): Operations {
         [id, server, text, ok],
       ),
 
-    setReport: (id, report) =>
-      changed('UPDATE operations SET report = $2 WHERE id = $1', [id, JSON.stringify(report)]),
+    setReport: (id, report, was) =>
+      changed(
+        `UPDATE operations SET report = $2 WHERE id = $1 AND ($3::jsonb IS NULL OR report = $3)`,
+        [id, JSON.stringify(report), jsonOr(was)],
+      ),
 
-    finish: (id, ok, report) =>
+    finish: (id, ok, report, was) =>
       changed(
         `UPDATE operations SET finished = clock_timestamp(), ok = $2, report = coalesce($3, report)
-         WHERE id = $1`,
-        [id, ok, report === undefined ? null : JSON.stringify(report)],
+         WHERE id = $1 AND ($4::jsonb IS NULL OR report = $4)`,
+        [id, ok, jsonOr(report), jsonOr(was)],
       ),
 
     async find(id) {
@@ -133,6 +145,10 @@ export function createOperations(deps: { database: Queries }): Operations {
       return removed.length
     },
   }
+}
+
+function jsonOr(report: Record<string, unknown> | undefined): string | null {
+  return report === undefined ? null : JSON.stringify(report)
 }
 
 /** JSON has no moments. */

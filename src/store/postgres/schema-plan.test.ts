@@ -104,6 +104,27 @@ describe('a program on a database', () => {
     })
   })
 
+  test('leaves out what the version could not live with to which it may have to go back', () => {
+    const mine = [known(1), known(2), known(3, '0.3.0', true)]
+    const onTrial = (known: typeof mine) =>
+      planSchema({
+        program: { version: '0.3.0', previous: '0.2.0' },
+        known,
+        applied: [applied(1)],
+        running: [],
+      })
+    expect(onTrial(mine)).toMatchObject({
+      apply: [{ name: '0002' }],
+      later: [{ name: '0003' }],
+      reason:
+        '0.3.0 is on trial and may go back to 0.2.0, which cannot work on the database after 0003; that needs at least 0.3.0',
+    })
+    expect(onTrial([known(1), known(2, '0.3.0')])).toMatchObject({
+      refusal: expect.stringMatching(/stop both servers and start this version by hand/),
+      passing: false,
+    })
+  })
+
   test('takes a pre-release for what it precedes, and an unknown version for the oldest', () => {
     const mine = [known(1), known(2, '0.3.0')]
     expect(plan('0.4.0', mine, [applied(1)], two('0.3.0-rc.1'))).toMatchObject({ apply: ['0002'] })

@@ -39,12 +39,13 @@ export const firstVersion = '0.1.0'
 
 /**
  * @param program.version of the program that asks
+ * @param program.previous the version that runs again if this one, on trial, does not prove itself
  * @param known the migrations that it has, in order
  * @param applied those of the database, in order
  * @param running the other servers that work on this database now
  */
 export function planSchema<Migration extends KnownMigration>(state: {
-  program: { version: string }
+  program: { version: string; previous?: string | undefined }
   known: readonly Migration[]
   applied: readonly AppliedMigration[]
   running: readonly { name: string; version: string }[]
@@ -72,19 +73,27 @@ export function planSchema<Migration extends KnownMigration>(state: {
     )
   }
   const missing = known.slice(applied.length)
-  const tooOld = (migration: Migration) =>
-    running.find(server => isOlder(server.version, migration.compatibleFrom))
-  const from = missing.findIndex(tooOld)
+  const { previous } = program
+  const tooOld = ({ compatibleFrom }: Migration) => {
+    const server = running.find(one => isOlder(one.version, compatibleFrom))
+    if (server) return { who: `server ${server.name} runs ${server.version}`, passing: true }
+    if (previous === undefined || !isOlder(previous, compatibleFrom)) return undefined
+    return { who: `${program.version} is on trial and may go back to ${previous}`, passing: false }
+  }
+  const from = missing.findIndex(migration => tooOld(migration) !== undefined)
   if (from < 0) return { apply: missing, later: [], reason: undefined }
   const later = missing.slice(from)
-  const server = tooOld(later[0]!)!
+  const { who, passing } = tooOld(later[0]!)!
   const reason =
-    `server ${server.name} runs ${server.version}, which cannot work on the database after ` +
-    `${later[0]!.name}; that needs at least ${later[0]!.compatibleFrom}`
+    `${who}, which cannot work on the database after ${later[0]!.name}; ` +
+    `that needs at least ${later[0]!.compatibleFrom}`
   if (later.every(({ mayWait }) => mayWait)) {
     return { apply: missing.slice(0, from), later, reason }
   }
-  return refuse(`${reason}: upgrade that server first, or stop it`, true)
+  const instead = passing
+    ? 'upgrade that server first, or stop it'
+    : 'stop both servers and start this version by hand, after a backup of the database'
+  return refuse(`${reason}: ${instead}`, passing)
 }
 
 function refuse(refusal: string, passing = false) {
