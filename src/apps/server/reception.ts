@@ -86,7 +86,7 @@ export function createReception(
       get routes() {
         return [...deps.routes(), ...(ownCollector?.routes ?? [])]
       },
-      servers: () => ({ servers: links() }),
+      servers: () => ({ server: settings.name, servers: links() }),
       ...(ownCollector ? { gate: ownCollector.gate } : {}),
     },
     { host: settings.link.host, port: settings.link.port },
