@@ -30,9 +30,7 @@ import { createRetention } from '../../store/postgres/retention.ts'
 import { consoleTls, opening } from '../named-files.ts'
 import { createSetup } from '../setup/setup.ts'
 import { openHome } from '../upgrade/home.ts'
-import { type ProvenMessage, startAgain } from '../upgrade/launcher.ts'
-import { createUpgrader } from '../upgrade/upgrader.ts'
-import { fetchVersion, versionRoutes } from '../upgrade/version-link.ts'
+import { versionRoutes } from '../upgrade/version-link.ts'
 import { type ActiveWork, createActiveWork } from './active-work.ts'
 import { createDirectory } from './directory.ts'
 import { createDrills } from './drill.ts'
@@ -41,6 +39,7 @@ import { createHealthWatch, ownUrl } from './health.ts'
 import { createNotices } from './notices.ts'
 import { openSettings } from './opened.ts'
 import { createOwnAddresses, ownMacs } from './own-network.ts'
+import { createOwnUpgrade } from './own-upgrade.ts'
 import { createPairSettingsWatch } from './pair-settings.ts'
 import { createPairView } from './pair-view.ts'
 import { createReception } from './reception.ts'
@@ -53,8 +52,6 @@ import { createWrite } from './write.ts'
 
 /** A server that has not said for so long that it lives is no partner to be compatible with. */
 const goneMs = 600_000
-/** What the other server said longer ago may be over. */
-const peerFreshMs = 3000
 /** A planned hand-over waits so long for mails that are under way. */
 const drainMs = 300
 
@@ -287,56 +284,14 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
     },
     { self: name },
   )
-  const upgrader = createUpgrader(
+  const upgrader = createOwnUpgrade(
     {
-      clock,
-      log,
-      tally,
+      ...{ clock, log, tally, home, identity, node, directory, database, die },
       store: state.operations,
-      home,
-      self() {
-        const { role, fault, database: reached, state: doing, peer, paused } = node.status()
-        const other = directory.peer()
-        const alive = peer?.evidence.kind === 'alive' && peer.ageMs < peerFreshMs
-        const answer = alive && peer.evidence.kind === 'alive' ? peer.evidence : undefined
-        return {
-          server: name,
-          role,
-          ready:
-            fault === undefined &&
-            reached === 'there' &&
-            (doing === 'standby' || doing === 'active') &&
-            telemetry.ready(),
-          other: other && {
-            name: other.name,
-            version: answer?.version ?? other.version,
-            role: answer?.role ?? 'unknown',
-          },
-          paused: paused?.reason,
-        }
-      },
-      async fetch(wanted, progress, signal) {
-        const peer = directory.peer()
-        if (!home || !peer) throw new Error('there is no other server to fetch it from')
-        const from = { name: peer.name, host: peer.linkHost, port: peer.linkPort }
-        await fetchVersion({ home, identity, progress }, from, wanted, signal)
-      },
-      switchover: node.switchover,
-      async migrate() {
-        const applied = await database.migrate()
-        if (applied.length > 0) log.info({ applied }, 'brought the schema up to date')
-        return { later: (await database.pendingMigrations()).later.length }
-      },
-      die,
-      restart() {
-        process.exitCode = startAgain
-        process.kill(process.pid, 'SIGTERM')
-      },
-      prove() {
-        if (process.connected) process.send?.({ proven: version } satisfies ProvenMessage)
-      },
+      engineReady: telemetry.ready,
+      switchover: handOver,
     },
-    { version, orderEveryMs: timings.leaseMs + 2000 },
+    { name, leaseMs: timings.leaseMs },
   )
 
   const write = createWrite({ database, audit: state.audit, term: node.term })

@@ -63,7 +63,7 @@ export function createUpgrader(
     self(): Self
     /** Gets a version from the other server. */
     fetch(version: string, progress: (text: string) => void, signal: AbortSignal): Promise<void>
-    switchover(): { accepted: boolean; sentence: string }
+    switchover(): Promise<{ accepted: boolean; sentence: string }>
     /** Applies the migrations that no older server is in the way of. @returns how many are */
     migrate(): Promise<{ later: number }>
     /** Ends this process in good order, to be started again by the launcher. */
@@ -186,7 +186,7 @@ export function createUpgrader(
         const ordered = { ...report, orders: report.orders + 1 }
         if (!(await store.setReport(id, ordered, report))) return
         await step('hands over')
-        const { accepted, sentence } = deps.switchover()
+        const { accepted, sentence } = await deps.switchover()
         if (!accepted) await step(sentence, false)
         return
       }
