@@ -6,12 +6,14 @@ import { collectorCommand } from './collector.ts'
 import { doctorCommand } from './doctor.ts'
 import { failoverCommand } from './failover.ts'
 import { initCommand } from './init.ts'
+import { installCommand } from './install.ts'
 import { joinCommand } from './join.ts'
 import { launchCommand } from './launch.ts'
 import { pairCommand } from './pair.ts'
 import { serverCommand } from './server.ts'
 import { simulateCommand } from './simulate.ts'
 import { statusCommand } from './status.ts'
+import { upgradeCommand } from './upgrade.ts'
 
 /** Carries out one command line; ends the process with 1 if it fails, with 2 if it is not understood. */
 export async function run(args: string[]): Promise<void> {
@@ -38,11 +40,13 @@ export async function run(args: string[]): Promise<void> {
 export function commands(): Command[] {
   return [
     pairCommand(),
+    installCommand(),
     initCommand(),
     serverCommand(),
     failoverCommand(),
     joinCommand(),
     doctorCommand(),
+    upgradeCommand(),
     statusCommand(),
     collectorCommand(),
     launchCommand(),

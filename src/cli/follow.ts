@@ -31,11 +31,17 @@ export async function followSwitchover(client: Client, before: Pair): Promise<Pa
   )
 }
 
-/** Says each step as it comes. @throws Error if no server answers for a minute */
+/**
+ * Says each step as it comes.
+ *
+ * @param patienceMs so long no server may answer
+ * @throws Error if none does for longer
+ */
 export async function followOperation(
   client: Client,
   id: string,
   say: (text: string) => void,
+  patienceMs = silenceMs,
 ): Promise<Operation> {
   const deadline = performance.now() + operationDeadlineMs
   let heard = performance.now()
@@ -44,17 +50,19 @@ export async function followOperation(
     const found = await client.call(pairEndpoints.getOperation, { params: { id } }).catch(orNothing)
     if (found) {
       heard = performance.now()
-      for (const { server, text, ok } of found.steps.slice(said)) {
-        say(`  ${ok === false ? '✗' : ok ? '✓' : '·'} ${server}: ${text}`)
-      }
+      for (const step of found.steps.slice(said)) say(describeStep(step))
       said = found.steps.length
       if (found.finished !== null) return found
-    } else if (performance.now() - heard > silenceMs) {
-      throw new Error(`no server has answered for ${silenceMs / 1000} s; look at both`)
+    } else if (performance.now() - heard > patienceMs) {
+      throw new Error(`no server has answered for ${patienceMs / 1000} s; look at both`)
     }
     await sleep(askEveryMs)
   }
   throw new Error(`the operation ${id} has not ended; keepwatch failover status shows more`)
+}
+
+export function describeStep({ server, text, ok }: Operation['steps'][number]): string {
+  return `  ${ok === false ? '✗' : ok ? '✓' : '·'} ${server}: ${text}`
 }
 
 /** During a takeover a server may be silent, and the database may turn it away. */

@@ -56,6 +56,12 @@ export function joinCommand(): Command {
         return
       }
       say(`\n${joined.name} starts as standby; its console is ${joined.url}\n`)
+      const { homeOf } = await import('../apps/upgrade/home.ts')
+      const home = homeOf(import.meta.filename)
+      if (home !== undefined) {
+        const { launch } = await import('./launch.ts')
+        return launch(home, ['server', '--settings', settings])
+      }
       const { runServer } = await import('./server.ts')
       await runServer(settings)
     })

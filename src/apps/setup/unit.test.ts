@@ -20,14 +20,13 @@ test('a user other than root gets the rights for the virtual address and low por
   expect(line(text, 'AmbientCapabilities')).toMatch(/CAP_NET_ADMIN CAP_NET_BIND_SERVICE/)
 })
 
-test('where versions are installed beside each other, the launcher runs the current one', () => {
+test('where versions are installed beside each other, the launcher runs it, and may change it', () => {
   const version = '/opt/keepwatch/versions/0.3.0/node_modules'
   const own = {
     node: `${version}/node/bin/node`,
     program: `${version}/keepwatch/bin/keepwatch.mjs`,
   }
-  const current = '/opt/keepwatch/current/node_modules'
   expect(line(unitText({ ...unit, user: undefined }, own), 'ExecStart')).toBe(
-    `ExecStart=${current}/node/bin/node ${current}/keepwatch/bin/keepwatch.mjs launch --home /opt/keepwatch server --settings /etc/keepwatch/server.yaml`,
+    'ExecStart=/opt/keepwatch/bin/keepwatch launch --home /opt/keepwatch server --settings /etc/keepwatch/server.yaml',
   )
 })

@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process'
 import { join, resolve } from 'node:path'
 import { writeWhole } from '../../lib/files.ts'
+import { homeOf } from '../upgrade/home.ts'
 
 export const unitFolder = '/etc/systemd/system'
 const unitName = 'keepwatch.service'
@@ -34,7 +35,7 @@ export function unitText(
     'StartLimitIntervalSec=0',
     '',
     '[Service]',
-    `ExecStart=${startCommand(own)} server --settings ${quoted(unit.settings)}`,
+    `ExecStart=${startCommand(unit.settings, own)}`,
     `WorkingDirectory=${unit.dataDir}`,
     'Restart=always',
     'RestartSec=1',
@@ -49,13 +50,23 @@ export function unitText(
   ].join('\n')}\n`
 }
 
-/** Where versions lie beside each other, the current one, which the launcher may change. */
-function startCommand({ node, program }: { node: string; program: string }): string {
-  const installed = /^(.*)\/versions\/[^/]+\//
-  const home = installed.exec(program)?.[1]
-  if (home === undefined) return `${quoted(node)} ${quoted(program)}`
-  const current = (path: string) => quoted(path.replace(installed, `${home}/current/`))
-  return `${current(node)} ${current(program)} launch --home ${quoted(home)}`
+/** How a server is run: where versions lie beside each other by the launcher, which may change it. */
+export function startCommand(
+  settings: string,
+  { node, program } = { node: process.execPath, program: ownProgram },
+): string {
+  const home = homeOf(program)
+  const how =
+    home === undefined
+      ? `${quoted(node)} ${quoted(program)}`
+      : `${quoted(`${home}/bin/keepwatch`)} launch --home ${quoted(home)}`
+  return `${how} server --settings ${quoted(settings)}`
+}
+
+/** What the service's user must be able to write, so that the other server can upgrade this one. */
+export function foldersToUpgrade(program = ownProgram): string[] {
+  const home = homeOf(program)
+  return home === undefined ? [] : [home, join(home, 'versions')]
 }
 
 /** @returns the file, and the command that starts it now and at each boot */

@@ -23,7 +23,15 @@ import {
 import { basename, join } from 'node:path'
 import { writeWhole } from '../../lib/files.ts'
 
-export const defaultHome = '/opt/keepwatch'
+const usualHome = '/opt/keepwatch'
+
+/** The home of which the program that runs is a version, if it is of one. */
+export function homeOf(program: string): string | undefined {
+  return /^(.*)\/versions\/[^/]+\//.exec(program)?.[1]
+}
+
+/** Where versions are installed if nobody names another folder. */
+export const defaultHome = homeOf(import.meta.filename) ?? usualHome
 
 export interface Trial {
   version: string
