@@ -90,6 +90,12 @@ export function meetTerm(state: Acting, term: number, now: Moment): Step {
 
 export function meetPeer(state: Acting, event: EventOf<'peer'>, now: Moment): Step {
   const { evidence } = event
+  // A promise prolongs a right, it does not bring one back: what happened since that was over, while
+  // this process was frozen perhaps, the peer of now cannot know.
+  const before = check(state, now)
+  if (before.state.kind === 'steppingDown') {
+    return { ...before, state: notePeer(before.state, event, now) }
+  }
   const noted = notePeer(state, event, now)
   return evidence.kind === 'alive' ? meetTerm(noted, evidence.term, now) : check(noted, now)
 }
@@ -167,7 +173,15 @@ export function release(state: In<'steppingDown'>, _event: EventOf<'letGo'>, now
 export function leave(state: In<'steppingDown'>, now: Moment): Step {
   const { because, cause, term } = state
   if (state.next === 'stopped') return end(state, because, now, cause)
-  const standby: State = { ...known(state), kind: 'standby', since: now, seen: undefined }
+  // From now on the other can have it.
+  const asideSince = state.asideSince && now
+  const standby: State = {
+    ...known(state),
+    kind: 'standby',
+    since: now,
+    seen: undefined,
+    asideSince,
+  }
   const sentence = `standby: gave up term ${term}: ${because}`
   return become(standby, cause, sentence, [{ do: 'watch' }])
 }

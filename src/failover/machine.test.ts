@@ -56,7 +56,7 @@ function createServer() {
     renews: (change: Partial<Row> = {}) =>
       server.feel({
         ...{ type: 'renewed', term: termOf(state), sentAt: at(now) },
-        ...{ counter: now, paused: undefined, database: 'x/1', ...change },
+        ...{ counter: now, paused: undefined, database: 'x/00000001', ...change },
       }),
   }
   return server
@@ -64,10 +64,10 @@ function createServer() {
 
 const rowOfA: Row = {
   ...{ term: 5, holder: 'a', incarnation: 'a-1', released: false, counter: 100 },
-  ...{ leaseMs: 10_000, intended: undefined, paused: undefined, database: 'x/1' },
+  ...{ leaseMs: 10_000, intended: undefined, paused: undefined, database: 'x/00000001' },
 }
 
-const renewal = { type: 'renewed', counter: 1, paused: undefined, database: 'x/1' } as const
+const renewal = { type: 'renewed', counter: 1, paused: undefined, database: 'x/00000001' } as const
 
 function evidenceOf(said: Partial<LinkState> | 'refused' | 'silent' | 'nobody'): Evidence {
   if (said === 'nobody') return { kind: 'nobody' }
@@ -91,7 +91,7 @@ function termOf(state: State): number {
   return 'term' in state ? state.term : 0
 }
 
-const standby = () => createServer().reads({}).at(100).reads({ counter: 101 })
+const standby = () => createServer().reads({}).at(100).reads({ counter: 101 }).at(101)
 const active = () => {
   const server = createServer().reads({ released: true }).wins()
   server.did()
@@ -211,7 +211,7 @@ describe('a standby', () => {
     const server = standby().hears('refused').feel({ type: 'claimUnknown', reason: 'no answer' })
     server.hears('refused')
     expect(server.state.kind).toBe('standby')
-    server.reads({}).hears('refused')
+    server.reads({}).at(102).hears('refused')
     expect(server.state.kind).toBe('claiming')
   })
 
@@ -379,9 +379,14 @@ describe('while the database is away for both', () => {
     expect(server.at(16_000).hears(peerIsReady).state.kind).toBe('steppingDown')
   })
 
+  test('a promise that comes after its time is over does not bring it back', () => {
+    const server = active().at(8000).hears('refused')
+    expect(server.state).toMatchObject({ kind: 'steppingDown', cause: 'expired' })
+  })
+
   test('it holds on without a peer, or beside a dead one', () => {
     for (const evidence of ['nobody', 'refused'] as const) {
-      const server = active().at(8000).hears(evidence)
+      const server = active().at(7900).hears(evidence).at(8000).feel({ type: 'tick' })
       expect(server.state.kind).toBe('held')
     }
   })
@@ -411,7 +416,7 @@ describe('the table', () => {
     standby: () => standby().state,
     claiming: () => standby().hears('refused').state,
     active: () => active().at(100).hears(peerIsReady).state,
-    held: () => active().at(8000).hears('nobody').state,
+    held: () => active().at(7900).hears('nobody').at(8000).feel({ type: 'tick' }).state,
     steppingDown: () => active().feel({ type: 'stop' }).state,
     stopped: () => createServer().feel({ type: 'stop' }).state,
   }

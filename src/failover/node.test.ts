@@ -9,11 +9,11 @@ import { defaultTimings, type Moment } from './timings.ts'
 const incarnation = '00000000-0000-4000-8000-00000000000b'
 const nobody: Row = {
   ...{ term: 0, holder: undefined, incarnation: undefined, released: true, counter: 0 },
-  ...{ leaseMs: 10_000, intended: undefined, paused: undefined, database: 'x/1' },
+  ...{ leaseMs: 10_000, intended: undefined, paused: undefined, database: 'x/00000001' },
 }
 
 let now = 1000
-const renewal = { type: 'renewed', paused: undefined, database: 'x/1' } as const
+const renewal = { type: 'renewed', paused: undefined, database: 'x/00000001' } as const
 const clock = { monotonic: () => now, wall: () => 1_800_000_000_000 + now }
 const moment = (): Moment => ({ monotonic: clock.monotonic(), wall: clock.wall() })
 

@@ -305,7 +305,7 @@ export function createNode(deps: NodeDeps, config: NodeConfig): FailoverNode {
     if (state.kind === 'starting') return
     for (;;) {
       await remembering
-      const memory = memoryOf(state, moment())
+      const memory = memoryOf(state)
       const text = JSON.stringify(memory)
       if (text === remembered || clock.monotonic() < rememberAgainAt) return
       remembering ??= write(memory, text)

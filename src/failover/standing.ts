@@ -13,11 +13,11 @@ export function observe<S extends State>(state: S, event: EventOf<'observed'>, n
   const unbroken =
     before !== undefined &&
     state.database === 'there' &&
-    sentAt.monotonic - before.readAt.monotonic <= awayMs(state.settings.timings) &&
-    sameRow(before.row, row)
+    sentAt.monotonic - before.readAt.monotonic <= awayMs(state.settings.timings)
+  const still = unbroken && sameRow(before.row, row)
   return {
-    ...raise(notice(state, event, now), row.term, now),
-    seen: { row, since: unbroken ? before.since : now, readAt: sentAt },
+    ...raise(notice(state, event, unbroken, now), row.term, now),
+    seen: { row, since: still ? before.since : now, readAt: sentAt },
     database: 'there',
     heardAt: now,
   }
@@ -46,7 +46,7 @@ export function consider(state: In<'starting' | 'standby'>, now: Moment): Step {
     return become({ ...state, kind: 'standby', since }, 'started', `standby: ${decision.sentence}`)
   }
   const { row, cause, whileSilent } = decision.claim
-  const term = nextTerm(state, row.term)
+  const term = nextTerm(state, row)
   const because = decision.sentence
   return say(
     { ...state, kind: 'claiming', since: now, term, cause, because, stopAsked: false },

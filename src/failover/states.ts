@@ -31,8 +31,8 @@ export interface Pause {
 }
 
 /**
- * System identifier and timeline, as one text: another one after a failover of the database, or when
- * it was restored. Undefined where the database does not say.
+ * System identifier and timeline (8 hexadecimal digits), as `7710803978536385583/00000001`: another one
+ * after a failover of the database, or when it was restored. Undefined where it does not say.
  */
 export type DatabaseIdentity = string | undefined
 
@@ -73,6 +73,10 @@ export interface LinkState {
   version: string
   /** Whether the network finds the active server at it. */
   address: boolean
+  /** MAC addresses of its interfaces: an address that answers at one of them is not a stranger's. */
+  macs?: readonly string[] | undefined
+  /** Its wall clock when it answered, milliseconds since 1970: shown to people, never decided by. */
+  clockMs?: number | undefined
 }
 
 export type Role = 'active' | 'standby' | 'stopped'
@@ -158,6 +162,14 @@ export interface Hold {
   ms: number
 }
 
+/** The wait that a database begins which is another one, or has lost a term that was seen. */
+export interface Wary extends Hold {
+  over: boolean
+  because: 'another database' | 'lost terms'
+  /** Which database it was before. */
+  before: DatabaseIdentity
+}
+
 export interface Settings {
   name: string
   incarnation: string
@@ -181,9 +193,7 @@ export interface Known {
   /** The lease of the last holder that is known, in milliseconds. */
   holderLeaseMs: number
   /** The database may have lost terms: until this is over, one of them may still be worked in. */
-  wary:
-    | (Hold & { because: 'another database' | 'lost terms'; before: DatabaseIdentity })
-    | undefined
+  wary: Wary | undefined
   paused: Pause | undefined
   /** When the database last answered. */
   heardAt: Moment

@@ -19,7 +19,7 @@ export function decide(state: In<'starting' | 'standby'>, now: Moment): Decision
   const { row } = seen
   const holder = row.holder ?? 'nobody'
   if (state.unhealthy !== undefined) return wait(`it could not take over: ${state.unhealthy}`)
-  if (mustWait(state, now)) return wait(waryOf(state))
+  if (mustWait(state)) return wait(waryOf(state))
   const { paused } = row
   if (paused !== undefined && !mayWhilePaused(row, settings.name)) return wait(pauseOf(paused))
 
@@ -157,7 +157,7 @@ function speaksOf(evidence: Evidence, row: Row): boolean {
 }
 
 function isAfter(moment: Moment, other: Moment): boolean {
-  return moment.monotonic >= other.monotonic
+  return moment.monotonic > other.monotonic
 }
 
 function seconds(ms: number): string {

@@ -121,9 +121,12 @@ export function workingMs(timings: Timings): number {
   return timings.leaseMs - timings.stepDownMs
 }
 
-/** The database counts as away when nothing was heard of it for as long. */
+/**
+ * The database counts as away when nothing was heard of it for as long: soon enough for the active to
+ * hear so, while its own lease is still good.
+ */
 export function awayMs(timings: Timings): number {
-  return 3 * timings.heartbeatIntervalMs
+  return Math.min(3 * timings.heartbeatIntervalMs, Math.ceil(workingMs(timings) / 2))
 }
 
 /** The longest wait for one answer of the database: several must fit into a lease. */

@@ -36,11 +36,15 @@ export interface Grants {
   objectionTo: typeof objectionTo
 }
 
-export function newDatabase(now: number): SharedDatabase {
+export function identity(timeline: number): string {
+  return `x/${timeline.toString(16).padStart(8, '0')}`
+}
+
+export function newDatabase(now: number, leaseMs: number): SharedDatabase {
   return {
     row: {
       ...{ term: 0, holder: undefined, incarnation: undefined, released: true, counter: 0 },
-      ...{ leaseMs: 10_000, intended: undefined, paused: undefined, database: 'x/1' },
+      ...{ leaseMs, intended: undefined, paused: undefined, database: identity(1) },
     },
     beat: { term: 0, incarnation: undefined },
     beatenAt: now,
@@ -109,7 +113,7 @@ export function released(
 export function failedOver(database: SharedDatabase, lost: boolean): SharedDatabase {
   const timeline = database.timeline + 1
   const kept = lost ? (database.before ?? database) : database
-  return { ...kept, timeline, row: { ...kept.row, database: `x/${timeline}` } }
+  return { ...kept, timeline, row: { ...kept.row, database: identity(timeline) } }
 }
 
 export function paused(database: SharedDatabase, pause: Pause): SharedDatabase {

@@ -13,6 +13,7 @@ import {
   claimed,
   failedOver,
   type Grants,
+  identity,
   newDatabase,
   paused,
   released,
@@ -119,7 +120,7 @@ export function simulate(
   /** No more faults, not even small ones. */
   let healed = false
 
-  let shared: SharedDatabase = newDatabase(0)
+  let shared: SharedDatabase = newDatabase(0, 10_000)
   let databaseUp = true
   let linkUp = true
   let stopped = false
@@ -178,7 +179,7 @@ export function simulate(
     node.hearsPeer ??= true
     // Each has met this database before.
     if (sabotage.noMemory !== true) {
-      node.disk ??= { term: 0, database: 'x/1', leaseMs: node.timings.leaseMs }
+      node.disk ??= { term: 0, database: identity(1), leaseMs: node.timings.leaseMs }
     }
     node.kept = undefined
     node.address = false
@@ -212,8 +213,7 @@ export function simulate(
     if (before.kind !== taken.state.kind)
       tell(`${node.name} ${taken.state.kind}: ${taken.sentence}`)
     const hold = holdOf(node.state)
-    const held = holdOf(before)
-    if (hold?.since.monotonic !== held?.since.monotonic || hold?.ms !== held?.ms) {
+    if (hold === undefined || elapsed(hold.since, local(node)) < hold.ms) {
       node.expiredAt = undefined
     }
     // The disk takes its time, but a term is on it before it is served.
@@ -226,7 +226,7 @@ export function simulate(
   }
 
   function remember(node: Node) {
-    if (sabotage.noMemory !== true) node.disk = memoryOf(node.state, local(node))
+    if (sabotage.noMemory !== true) node.disk = memoryOf(node.state)
   }
 
   function carryOut(node: Node, action: Action) {

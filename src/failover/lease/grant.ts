@@ -13,9 +13,12 @@ export interface TakeoverLimit {
 export function objectionTo(claim: Claim, row: Row, server: string): string | undefined {
   const { over, term, whileSilent } = claim
   const holder = row.holder ?? 'nobody'
+  // The same row may be back in a database that lost what came after it.
+  if (row.database !== over.database) return 'the database is another one than was read'
   if (row.term !== over.term || row.incarnation !== over.incarnation || row.term >= term) {
     return `${holder} holds term ${row.term}`
   }
+  if (row.released !== over.released) return `${holder} has released its lease meanwhile`
   if (whileSilent && row.counter !== over.counter) return `${holder} has renewed its lease`
   if (row.paused !== undefined && !mayWhilePaused(row, server)) return 'takeovers are paused'
   return undefined

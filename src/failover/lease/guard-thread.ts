@@ -19,15 +19,14 @@ let hold: Hold | undefined
 let expiredAt: number | undefined
 
 parentPort!.on('message', (next: Hold | undefined) => {
-  // The same deadline told again is not a reprieve.
-  if (next?.since.monotonic === hold?.since.monotonic && next?.ms === hold?.ms) return
   hold = next
-  expiredAt = undefined
+  // Another deadline that is over too is not a reprieve.
+  if (next === undefined || elapsed(next.since, moment()) < next.ms) expiredAt = undefined
 })
 
 setInterval(() => {
   if (hold === undefined) return
-  const now: Moment = { monotonic: Number(process.hrtime.bigint()) / 1e6, wall: Date.now() }
+  const now = moment()
   if (elapsed(hold.since, now) < hold.ms) return
   if (expiredAt === undefined) {
     expiredAt = now.monotonic
@@ -37,3 +36,7 @@ setInterval(() => {
     process.kill(process.pid, 'SIGKILL')
   }
 }, checkMs)
+
+function moment(): Moment {
+  return { monotonic: Number(process.hrtime.bigint()) / 1e6, wall: Date.now() }
+}

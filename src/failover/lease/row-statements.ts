@@ -1,6 +1,6 @@
 /** What is said to the database about the lease row. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Pause, Row } from '../states.ts'
+import type { DatabaseIdentity, Pause, Row } from '../states.ts'
 import type { Moment } from '../timings.ts'
 import { isUnplanned, objectionTo, pauseAfter, type TakeoverLimit } from './grant.ts'
 import type { Claim, LeaseEvent, Release } from './lease.ts'
@@ -104,7 +104,7 @@ export async function claimRow(
       const won = await session.transaction(async query => {
         await query('SET LOCAL synchronous_commit = on')
         if (gentle) await query(`SET LOCAL lock_timeout = ${lastWritesMs}`)
-        return begin(query, self, claim, limit)
+        return begin(query, session.database, self, claim, limit)
       })
       if (won) return { type: 'claimWon', term: claim.term, sentAt }
       const row = await readRow(session)
@@ -122,6 +122,7 @@ export async function claimRow(
 
 async function begin(
   query: Query,
+  database: DatabaseIdentity,
   self: Self,
   claim: Claim,
   limit: TakeoverLimit,
@@ -136,7 +137,7 @@ async function begin(
     [limit.withinMs],
   )
   if (beat === undefined || row === undefined) throw new Error('the lease row is missing')
-  const found: Row = { ...rowOf(row, undefined), counter: Number(beat.counter) }
+  const found: Row = { ...rowOf(row, database), counter: Number(beat.counter) }
   if (objectionTo(claim, found, self.server) !== undefined) return undefined
   const unplanned = isUnplanned(found, self.server)
   const recent = row.recent as string[]
