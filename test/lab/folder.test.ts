@@ -15,24 +15,33 @@ async function openAlarms(lab: Lab): Promise<string[]> {
   return alarms.map(({ key, text }) => `${key}: ${text}`)
 }
 
-/** It is an alarm, and neither a takeover nor an end of anything. */
-async function isAnAlarm(lab: Lab, fault: () => Promise<unknown>) {
-  const before = await lab.untilActive()
-  await fault()
+async function untilAlarm(lab: Lab, open: boolean): Promise<string | undefined> {
   const deadline = performance.now() + alarmDeadlineMs
   for (;;) {
-    const alarm = (await openAlarms(lab)).find(text => /folder/i.test(text))
-    if (alarm) {
-      process.stdout.write(`alarm: ${alarm}\n`)
-      break
-    }
+    const alarms = await openAlarms(lab)
+    const alarm = alarms.find(text => /folder/i.test(text))
+    if ((alarm !== undefined) === open) return alarm
     if (performance.now() > deadline) {
-      throw new Error(`no alarm about the folder within a minute: ${await openAlarms(lab)}`)
+      throw new Error(
+        open
+          ? `no alarm about the folder within a minute: ${alarms}`
+          : `still after a minute: ${alarm}`,
+      )
     }
     await sleep(200)
   }
+}
+
+/** It is an alarm that ends with it, and neither a takeover nor an end of anything. */
+async function isAnAlarm(lab: Lab, fault: () => Promise<unknown>) {
+  await untilAlarm(lab, false)
+  const before = await lab.untilActive()
+  await fault()
+  process.stdout.write(`alarm: ${await untilAlarm(lab, true)}\n`)
   expect(await lab.untilActive()).toMatchObject({ term: before.term, server: before.server })
   for (const server of lab.servers) expect(server.program.pid).toBeDefined()
+  await lab.sharedFolder!.heal()
+  await untilAlarm(lab, false)
 }
 
 const needs = ['sshfs', 'sshd']

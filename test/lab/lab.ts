@@ -130,6 +130,8 @@ export interface Counted {
   distinct: number
   lost: number
   doubled: number
+  /** Of what is there more than once, the first and the last ten. */
+  examples: { number: string; times: string; first: string; last: string }[]
 }
 
 type CollectorState = z.output<typeof collectorState>
@@ -593,9 +595,19 @@ async function countAll(lab: Lab): Promise<Counted[]> {
         )
         const [rows, distinct] = [Number(row!.rows), Number(row!.distinct)]
         const all = sent[stream.name]!
+        const twice =
+          rows === distinct
+            ? []
+            : await opened.query<Counted['examples'][number]>(
+                `SELECT toString(${number}) AS number, toString(count()) AS times,
+                   toString(min(received)) AS first, toString(max(received)) AS last
+                 FROM ${table} WHERE ${by} = toIPv6('${address}')
+                 GROUP BY number HAVING count() > 1 ORDER BY min(received)`,
+              )
         counted.push({
           ...{ server: name, stream: stream.name, sent: all, rows, distinct },
           ...{ lost: all - distinct, doubled: rows - distinct },
+          examples: [...twice.slice(0, 10), ...twice.slice(10).slice(-10)],
         })
       }
     } finally {
