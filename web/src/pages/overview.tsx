@@ -97,7 +97,12 @@ function PairFigure() {
             'no second server'
           ) : (
             <span className={standbyUp ? '' : 'bad'}>
-              {standby.name} {standbyUp ? 'stands by' : `is ${standby.role}`}
+              {standby.name}{' '}
+              {standbyUp
+                ? 'stands by'
+                : standby.role === 'unknown'
+                  ? 'does not answer'
+                  : `is ${standby.role}`}
               {age !== null && ` · heartbeat ${formatDuration(age)}`}
             </span>
           )}

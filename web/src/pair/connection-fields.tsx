@@ -37,7 +37,7 @@ export function ConnectionFields(part: FormPart) {
             <Radio
               key={value}
               value={value}
-              size="xs"
+              size="sm"
               label={label}
               description={help}
               disabled={readOnly && fields.type !== value}

@@ -248,7 +248,7 @@ function PauseDialog({ onClose }: { onClose: () => void }) {
         <FormEnd
           error={pause.error}
           busy={pause.isPending}
-          ready={ready}
+          ready
           action="Pause takeovers"
           testId="pause-save"
           onCancel={onClose}

@@ -1,5 +1,6 @@
 import { Button, Chip, Group, Select, TextInput } from '@mantine/core'
 import { notifications } from '@mantine/notifications'
+import { useQueryClient } from '@tanstack/react-query'
 import { type FormEvent, useState } from 'react'
 import type { PairSettings } from '../../../src/api/contract/setup.ts'
 import type { ApiError } from '../api/errors.ts'
@@ -23,9 +24,11 @@ import {
 
 type Stored = AnswerOf<'getPairSettings'>
 
+const queryKey = ['getPairSettings']
+
 /** Settings → General → Failover. */
 export function FailoverSettings() {
-  const query = useAnswer('getPairSettings', {})
+  const query = useAnswer('getPairSettings', {}, { every: 15_000 })
   return (
     <Panel
       title="Failover"
@@ -58,6 +61,7 @@ function SettingsForm({ stored }: { stored: Stored }) {
   const [fields, setFields] = useState(() => fieldsOf(stored.settings))
   const [errors, setErrors] = useState<Errors>({})
   const change = useChange('changePairSettings', ['getPairSettings', 'listAudit'])
+  const queries = useQueryClient()
   const readOnly = !useMay('administrator')
   const touched = JSON.stringify(fields) !== JSON.stringify(fieldsOf(from.settings))
   // While nothing is typed, it shows what holds.
@@ -90,6 +94,8 @@ function SettingsForm({ stored }: { stored: Stored }) {
         },
         onError(error) {
           if (error.code === 'bad-request') setErrors(errorsIn(error.message).errors)
+          // Somebody was faster: what he set is shown.
+          if (error.code === 'conflict') void queries.invalidateQueries({ queryKey })
         },
       },
     )

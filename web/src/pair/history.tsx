@@ -17,7 +17,7 @@ const roleTones: Record<RoleChange['role'], Tone> = {
 /** Every change of role: who, when, and why. */
 export function History() {
   const [filter, setFilter] = useState<HistoryFilter>({ server: null, which: 'all', text: '' })
-  const { list, more } = usePages('listRoleChanges', { limit: 100, every: 5000 })
+  const { list, more } = usePages('listRoleChanges', { limit: 50, every: 5000 })
   const loaded = list.data?.pages.flatMap(page => page.changes) ?? []
   const shown = matching(loaded, filter)
   const filtered = shown.length < loaded.length
@@ -66,6 +66,7 @@ export function History() {
         what="Could not load the history"
         label="Changes of role"
         testId="history-table"
+        stacks
         rows={() => shown}
         keyOf={change => change.id}
         empty={

@@ -28,6 +28,7 @@ export function Notices() {
       what="Could not load the notices"
       label="Notices"
       testId="notices-table"
+      stacks
       rows={data => data.pages.flatMap(page => page.notices)}
       keyOf={notice => notice.id}
       empty={

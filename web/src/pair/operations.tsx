@@ -15,6 +15,7 @@ export function Operations({ onOpen }: { onOpen: (id: string) => void }) {
       what="Could not load the drills and checks"
       label="Drills, checks and upgrades"
       testId="operations-table"
+      stacks
       rows={data => data.pages.flatMap(page => page.operations)}
       keyOf={operation => operation.id}
       empty={

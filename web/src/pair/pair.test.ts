@@ -109,7 +109,7 @@ describe('what is wrong', () => {
       sentences({
         address: { type: 'virtual-ip', what: ['192.0.2.10/24'], held: false, fault: 'it is taken' },
       }),
-    ).toEqual(['bad: virtual IP 192.0.2.10/24: It is taken.'])
+    ).toEqual(['bad: Virtual IP 192.0.2.10/24: it is taken.'])
     expect(sentences({ paused: { by: 'ann', reason: 'new cables', until: null } })).toEqual([
       'warn: Takeovers are paused by ann: new cables',
     ])

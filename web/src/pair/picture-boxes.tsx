@@ -18,7 +18,7 @@ function short(text: string, most: number): string {
 
 export function ServerBox({ layout, server, at }: { layout: Layout; server: Server; at: Place }) {
   const { width, height } = layout.server
-  const line = (index: number) => 31 + index * ((height - 36) / 3.2)
+  const line = (index: number) => 0.255 * height + (index * (0.61 * height)) / 3
   return (
     <g transform={`translate(${at.x} ${at.y})`} className={`pic-server ${server.role}`}>
       <rect width={width} height={height} rx={7} />

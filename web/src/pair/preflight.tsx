@@ -9,7 +9,8 @@ import { WriteButton } from '../parts/write-button.tsx'
 import { findingsOf } from './words.ts'
 
 type Last = NonNullable<AnswerOf<'getPreflight'>['preflight']>
-type Result = Last['findings'][number]['result']
+type Finding = Last['findings'][number]
+type Result = Finding['result']
 
 const results: Record<Result, { tone: Tone; rank: number }> = {
   failure: { tone: 'bad', rank: 0 },
@@ -85,15 +86,32 @@ function Findings({ last }: { last: Last }) {
     )
   }
   const sorted = last.findings.toSorted((a, b) => results[a.result].rank - results[b.result].rank)
+  const isQuiet = ({ result }: Finding) => result === 'pass' || result === 'skipped'
+  const loud = sorted.filter(finding => !isQuiet(finding))
+  const quiet = sorted.filter(isQuiet)
+  return (
+    <>
+      <FindingList findings={loud} />
+      {quiet.length > 0 && (
+        <details className="findings-quiet" open={loud.length === 0}>
+          <summary>{findingsOf(quiet)}</summary>
+          <FindingList findings={quiet} />
+        </details>
+      )}
+    </>
+  )
+}
+
+function FindingList({ findings }: { findings: readonly Finding[] }) {
   return (
     <ul className="findings">
-      {sorted.map(({ id, title, result, text, whatToDo }) => (
+      {findings.map(({ id, title, result, text, whatToDo }) => (
         <li key={id} data-result={result}>
           <Tag tone={results[result].tone}>{result}</Tag>
           <div>
             <strong>{title}</strong>
             <p className="dim">{text}</p>
-            {whatToDo !== null && <p className="findings-do">{whatToDo}</p>}
+            {whatToDo !== null && <p>{whatToDo}</p>}
           </div>
         </li>
       ))}

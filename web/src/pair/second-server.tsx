@@ -26,7 +26,7 @@ export function SecondServer() {
           leftSection={<IconPlus size={14} />}
           barrier={
             settings.data !== undefined && planned === null
-              ? 'First say above which machine it is: secondary server, then Save.'
+              ? 'First say which machine it is: under Failover, secondary server; then save.'
               : undefined
           }
           onClick={() => create.mutate({})}

@@ -56,7 +56,7 @@ export function troublesOf(pair: PairState, conditions: readonly Condition[]): T
     add('paused', isFlapping(pair) ? 'bad' : 'warn', pauseOf(pair.paused))
   }
   if (pair.address.fault !== null) {
-    add('address', 'bad', `${addressName(pair)}: ${asSentence(pair.address.fault)}`)
+    add('address', 'bad', asSentence(`${addressName(pair)}: ${pair.address.fault}`))
   }
   for (const server of pair.servers) {
     if (server.role === 'unknown') {

@@ -27,6 +27,7 @@ export function Rows<T, Row>({
   empty,
   label,
   testId,
+  stacks = false,
   more,
 }: {
   query: Pick<UseQueryResult<T, Error>, 'data' | 'isError' | 'error' | 'refetch'>
@@ -39,6 +40,8 @@ export function Rows<T, Row>({
   /** Name of the table for those who do not see it. */
   label: string
   testId?: string
+  /** In narrow windows a row becomes a few lines, what may break on a line of its own. */
+  stacks?: boolean
   /** Shows older ones, if there are any. */
   more?: { label: string; busy?: boolean; show: () => void } | undefined
 }) {
@@ -52,7 +55,7 @@ export function Rows<T, Row>({
             {rows.length === 0 ? (
               empty
             ) : (
-              <table className="t" aria-label={label} data-testid={testId}>
+              <table className={stacks ? 't stacks' : 't'} aria-label={label} data-testid={testId}>
                 {named && (
                   <thead>
                     <tr>
@@ -77,6 +80,7 @@ export function Rows<T, Row>({
                           // biome-ignore lint/suspicious/noArrayIndexKey: columns keep their places
                           key={index}
                           className={classOf(column, true)}
+                          data-head={stacks ? column.head.toLowerCase() : undefined}
                           style={column.tight === true ? { width: 1 } : undefined}
                         >
                           {column.cell(row)}
