@@ -84,13 +84,17 @@ scenarios('a pair at virtual addresses', { ...quick, virtualAddresses: true }, s
     expect(await answersAt(lab, virtual.ipv4)).toBe(next.name)
   })
 
-  scenario('an active whose main loop hangs loses its addresses too', async lab => {
-    const hung = await lab.active()
-    hung.hang(60_000)
-    await lab.untilActive({ except: hung })
-    expect(await holds(hung)).toEqual([])
-    await found(lab, lab.other(hung))
-  })
+  scenario(
+    'an active whose main loop hangs loses its addresses too',
+    async lab => {
+      const hung = await lab.active()
+      hung.hang(60_000)
+      await lab.untilActive({ except: hung })
+      expect(await holds(hung)).toEqual([])
+      await found(lab, lab.other(hung))
+    },
+    { long: true },
+  )
 
   scenario(
     'a person finds the next one when the cable of the active is cut, and still when it is back',
@@ -109,6 +113,7 @@ scenarios('a pair at virtual addresses', { ...quick, virtualAddresses: true }, s
         await sleep(100)
       }
     },
+    { long: true },
   )
 
   scenario(
@@ -123,7 +128,7 @@ scenarios('a pair at virtual addresses', { ...quick, virtualAddresses: true }, s
       await found(lab, next.server)
       // Until its keeper runs again, the kernel of a host that slept answers: nothing in it can prevent that.
     },
-    { overlapMs: 500 },
+    { overlapMs: 500, long: true },
   )
 
   scenario(
@@ -138,6 +143,7 @@ scenarios('a pair at virtual addresses', { ...quick, virtualAddresses: true }, s
         `switched over: found at the virtual addresses after ${seconds.toFixed(2)} s\n`,
       )
     },
+    { long: true },
   )
 
   scenario('addresses that somebody removes come back', async lab => {
@@ -147,24 +153,32 @@ scenarios('a pair at virtual addresses', { ...quick, virtualAddresses: true }, s
     await found(lab, active)
   })
 
-  scenario('stay with the active while the database is away for both', async lab => {
-    const active = await lab.active()
-    await lab.database.stop()
-    await sleep(quick.timeoutMs + 1000)
-    expect(await answersAt(lab, virtual.ipv4)).toBe(active.name)
-    expect(await answersAt(lab, virtual.ipv6)).toBe(active.name)
-  })
+  scenario(
+    'stay with the active while the database is away for both',
+    async lab => {
+      const active = await lab.active()
+      await lab.database.stop()
+      await sleep(quick.timeoutMs + 1000)
+      expect(await answersAt(lab, virtual.ipv4)).toBe(active.name)
+      expect(await answersAt(lab, virtual.ipv6)).toBe(active.name)
+    },
+    { long: true },
+  )
 
-  scenario('a host that was powered off comes back without them', async lab => {
-    const lost = await lab.active()
-    await lost.powerOff()
-    const next = await lab.untilActive({ except: lost })
-    await found(lab, next.server)
-    await lost.powerOn()
-    await lab.settled()
-    await found(lab, next.server)
-    expect(await holds(lost)).toEqual([])
-  })
+  scenario(
+    'a host that was powered off comes back without them',
+    async lab => {
+      const lost = await lab.active()
+      await lost.powerOff()
+      const next = await lab.untilActive({ except: lost })
+      await found(lab, next.server)
+      await lost.powerOn()
+      await lab.settled()
+      await found(lab, next.server)
+      expect(await holds(lost)).toEqual([])
+    },
+    { long: true },
+  )
 
   scenario(
     'a stranger with the address is noticed, and the takeover told, not endured in silence',

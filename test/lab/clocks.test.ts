@@ -16,12 +16,16 @@ scenarios(
       ['an hour ahead', hour],
       ['an hour back', -hour],
     ] as const) {
-      scenario(`goes on when the clock of the standby is set ${name}`, async lab => {
-        const before = await lab.untilActive()
-        lab.other(before.server).setClock(seconds)
-        await sleep(noticedMs + quick.leaseMs)
-        expect(await lab.untilActive()).toMatchObject({ term: before.term })
-      })
+      scenario(
+        `goes on when the clock of the standby is set ${name}`,
+        async lab => {
+          const before = await lab.untilActive()
+          lab.other(before.server).setClock(seconds)
+          await sleep(noticedMs + quick.leaseMs)
+          expect(await lab.untilActive()).toMatchObject({ term: before.term })
+        },
+        { long: true },
+      )
 
       scenario(`has one active when the clock of the active is set ${name}`, async lab => {
         const active = await lab.active()
@@ -42,6 +46,7 @@ scenarios(
           active.kill()
           await lab.untilActive({ except: active, since })
         },
+        { long: true },
       )
     }
   },

@@ -29,7 +29,7 @@ scenarios('a pair whose database fails over', { ...quick, replica: true }, scena
         `the database failed over: ${before.server.name} in term ${before.term}, then ${after.server.name} in term ${after.term}\n`,
       )
     },
-    { mayLoseChanges: true },
+    { mayLoseChanges: true, long: true },
   )
 
   scenario(
@@ -37,7 +37,7 @@ scenarios('a pair whose database fails over', { ...quick, replica: true }, scena
     async lab => {
       await failOver(lab, () => lab.main.host.cut())
     },
-    { mayLoseChanges: true },
+    { mayLoseChanges: true, long: true },
   )
 
   scenario(

@@ -34,35 +34,48 @@ scenarios('a pair whose database is restarted and away', { ...quick }, scenario 
       ),
   )
 
-  scenario('goes on when the database crashes and comes again', lab =>
-    isNoFailover(
-      lab,
-      () => lab.database.crash(),
-      () => lab.database.start(),
-    ),
+  scenario(
+    'goes on when the database crashes and comes again',
+    lab =>
+      isNoFailover(
+        lab,
+        () => lab.database.crash(),
+        () => lab.database.start(),
+      ),
+    { long: true },
   )
 
-  scenario('goes on when the database is frozen for longer than every time-out', lab =>
-    isNoFailover(
-      lab,
-      () => lab.database.freeze(),
-      () => lab.database.thaw(),
-    ),
+  scenario(
+    'goes on when the database is frozen for longer than every time-out',
+    lab =>
+      isNoFailover(
+        lab,
+        () => lab.database.freeze(),
+        () => lab.database.thaw(),
+      ),
+    { long: true },
   )
 
-  scenario('goes on when the host of the database is cut off', lab =>
-    isNoFailover(
-      lab,
-      () => lab.database.host.cut(),
-      () => lab.database.host.heal(),
-    ),
+  scenario(
+    'goes on when the host of the database is cut off',
+    lab =>
+      isNoFailover(
+        lab,
+        () => lab.database.host.cut(),
+        () => lab.database.host.heal(),
+      ),
+    { long: true },
   )
 
-  scenario('recovers from a database that only lets itself be read', async lab => {
-    await lab.database.readOnly(true)
-    await sleep(quick.timeoutMs + 1000)
-    await lab.database.readOnly(false)
-  })
+  scenario(
+    'recovers from a database that only lets itself be read',
+    async lab => {
+      await lab.database.readOnly(true)
+      await sleep(quick.timeoutMs + 1000)
+      await lab.database.readOnly(false)
+    },
+    { long: true },
+  )
 
   scenario(
     'the active is killed while the database restarts: one is active afterwards',

@@ -51,22 +51,38 @@ scenarios('a pair whose shared folder fails', { ...quick, sharedFolder: true, ne
     await isAnAlarm(lab, () => lab.sharedFolder!.hang())
   })
 
-  scenario('goes on when the folder is full, and says so', async lab => {
-    await isAnAlarm(lab, () => lab.sharedFolder!.full())
-  })
+  scenario(
+    'goes on when the folder is full, and says so',
+    async lab => {
+      await isAnAlarm(lab, () => lab.sharedFolder!.full())
+    },
+    { long: true },
+  )
 
-  scenario('goes on when the folder can only be read, and says so', async lab => {
-    await isAnAlarm(lab, () => lab.sharedFolder!.readOnly())
-  })
+  scenario(
+    'goes on when the folder can only be read, and says so',
+    async lab => {
+      await isAnAlarm(lab, () => lab.sharedFolder!.readOnly())
+    },
+    { long: true },
+  )
 
-  scenario('goes on when the folder is no longer mounted on the active, and says so', async lab => {
-    const active = await lab.active()
-    await isAnAlarm(lab, () => lab.sharedFolder!.unmount(active.host))
-  })
+  scenario(
+    'goes on when the folder is no longer mounted on the active, and says so',
+    async lab => {
+      const active = await lab.active()
+      await isAnAlarm(lab, () => lab.sharedFolder!.unmount(active.host))
+    },
+    { long: true },
+  )
 
-  scenario('goes on when the host of the folder is cut off, and says so', async lab => {
-    await isAnAlarm(lab, () => lab.sharedFolder!.host.cut())
-  })
+  scenario(
+    'goes on when the host of the folder is cut off, and says so',
+    async lab => {
+      await isAnAlarm(lab, () => lab.sharedFolder!.host.cut())
+    },
+    { long: true },
+  )
 
   scenario('takes over at once although the folder hangs', async lab => {
     await lab.sharedFolder!.hang()

@@ -27,31 +27,47 @@ scenarios('a pair whose network is cut and slow', { ...quick }, scenario => {
     expect((await lab.active()).name, 'no failback').toBe(next.server.name)
   })
 
-  scenario('goes on when the standby is cut off', async lab => {
-    const standby = lab.other(await lab.active())
-    await keepsTerm(lab, () => standby.cut())
-  })
+  scenario(
+    'goes on when the standby is cut off',
+    async lab => {
+      const standby = lab.other(await lab.active())
+      await keepsTerm(lab, () => standby.cut())
+    },
+    { long: true },
+  )
 
   scenario('goes on when the two cannot hear each other, but both the database', async lab => {
     await keepsTerm(lab, () => lab.kw1.cutFrom(lab.kw2))
   })
 
-  scenario('goes on when the active does not hear the standby, which hears it', async lab => {
-    const active = await lab.active()
-    await keepsTerm(lab, () => active.cutFrom(lab.other(active), 'in'))
-  })
+  scenario(
+    'goes on when the active does not hear the standby, which hears it',
+    async lab => {
+      const active = await lab.active()
+      await keepsTerm(lab, () => active.cutFrom(lab.other(active), 'in'))
+    },
+    { long: true },
+  )
 
-  scenario('goes on when the standby does not hear the active, which hears it', async lab => {
-    const active = await lab.active()
-    await keepsTerm(lab, () => lab.other(active).cutFrom(active, 'in'))
-  })
+  scenario(
+    'goes on when the standby does not hear the active, which hears it',
+    async lab => {
+      const active = await lab.active()
+      await keepsTerm(lab, () => lab.other(active).cutFrom(active, 'in'))
+    },
+    { long: true },
+  )
 
-  scenario('takes over when the active alone has lost the database', async lab => {
-    const cut = await lab.active()
-    const since = performance.now()
-    await cut.cutFrom(lab.database)
-    await takenOver('without database', lab, { except: cut, since })
-  })
+  scenario(
+    'takes over when the active alone has lost the database',
+    async lab => {
+      const cut = await lab.active()
+      const since = performance.now()
+      await cut.cutFrom(lab.database)
+      await takenOver('without database', lab, { except: cut, since })
+    },
+    { long: true },
+  )
 
   scenario(
     'takes over when the active hears nothing of the database, which hears it',
@@ -71,12 +87,17 @@ scenarios('a pair whose network is cut and slow', { ...quick }, scenario => {
       await cut.cutFrom(lab.database, 'out')
       await takenOver('questions lost', lab, { except: cut, since })
     },
+    { long: true },
   )
 
-  scenario('goes on when the standby alone has lost the database', async lab => {
-    const standby = lab.other(await lab.active())
-    await keepsTerm(lab, () => standby.cutFrom(lab.database))
-  })
+  scenario(
+    'goes on when the standby alone has lost the database',
+    async lab => {
+      const standby = lab.other(await lab.active())
+      await keepsTerm(lab, () => standby.cutFrom(lab.database))
+    },
+    { long: true },
+  )
 
   scenario(
     'a firewall that answers for the active as if it were dead leads to one active, and no late change',
@@ -89,33 +110,49 @@ scenarios('a pair whose network is cut and slow', { ...quick }, scenario => {
     { overlapMs: quick.heartbeatMs + 500 },
   )
 
-  scenario('goes on with its database 100 ms away', async lab => {
-    await keepsTerm(lab, () => lab.database.host.delay(100), 5000)
-  })
+  scenario(
+    'goes on with its database 100 ms away',
+    async lab => {
+      await keepsTerm(lab, () => lab.database.host.delay(100), 5000)
+    },
+    { long: true },
+  )
 
-  scenario('goes on when the servers are 300 ms apart', async lab => {
-    await keepsTerm(lab, () => lab.other(lab.kw1).delay(300), 5000)
-  })
+  scenario(
+    'goes on when the servers are 300 ms apart',
+    async lab => {
+      await keepsTerm(lab, () => lab.other(lab.kw1).delay(300), 5000)
+    },
+    { long: true },
+  )
 
-  scenario('keeps its promises with its database 2 seconds away, and recovers', async lab => {
-    await lab.database.host.delay(2000)
-    await sleep(long)
-  })
+  scenario(
+    'keeps its promises with its database 2 seconds away, and recovers',
+    async lab => {
+      await lab.database.host.delay(2000)
+      await sleep(long)
+    },
+    { long: true },
+  )
 
   scenario('keeps its promises when every fifth datagram of the active is lost', async lab => {
     await (await lab.active()).lose(20)
     await sleep(long)
   })
 
-  scenario('keeps its promises when the cable of the active has a loose contact', async lab => {
-    const active = await lab.active()
-    for (let round = 0; round < 4; round++) {
-      await active.cut()
-      await sleep(300 + 400 * round)
-      await active.heal()
-      await sleep(500)
-    }
-  })
+  scenario(
+    'keeps its promises when the cable of the active has a loose contact',
+    async lab => {
+      const active = await lab.active()
+      for (let round = 0; round < 4; round++) {
+        await active.cut()
+        await sleep(300 + 400 * round)
+        await active.heal()
+        await sleep(500)
+      }
+    },
+    { long: true },
+  )
 
   scenario(
     'with everything 500 ms away',
@@ -124,6 +161,6 @@ scenarios('a pair whose network is cut and slow', { ...quick }, scenario => {
       await lab.kw2.delay(500)
       await sleep(60_000)
     },
-    { long: 'takes a minute' },
+    { long: true },
   )
 })

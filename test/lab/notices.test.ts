@@ -49,28 +49,36 @@ scenarios(
       await untilEachHas(lab, from, 1)
     })
 
-    scenario('has it once the mail server is there again, and once', async lab => {
-      const from = lab.mailbox!.taken.length
-      await lab.mailbox!.stop()
-      const killed = await lab.active()
-      killed.kill()
-      await lab.untilActive({ except: killed })
-      await sleep(3000)
-      await lab.mailbox!.start()
-      await untilEachHas(lab, from, 1)
-    })
+    scenario(
+      'has it once the mail server is there again, and once',
+      async lab => {
+        const from = lab.mailbox!.taken.length
+        await lab.mailbox!.stop()
+        const killed = await lab.active()
+        killed.kill()
+        await lab.untilActive({ except: killed })
+        await sleep(3000)
+        await lab.mailbox!.start()
+        await untilEachHas(lab, from, 1)
+      },
+      { long: true },
+    )
 
-    scenario('has no mail twice when active after active is killed while it sends', async lab => {
-      for (let round = 0; round < 3; round++) {
-        const active = await lab.active()
-        active.kill()
-        await lab.untilActive({ except: active })
-        await sleep(50 * round)
-        lab.other(active).kill()
-        await lab.settled()
-      }
-      await sleep(5000)
-      expect(lab.mailbox!.violations()).toEqual([])
-    })
+    scenario(
+      'has no mail twice when active after active is killed while it sends',
+      async lab => {
+        for (let round = 0; round < 3; round++) {
+          const active = await lab.active()
+          active.kill()
+          await lab.untilActive({ except: active })
+          await sleep(50 * round)
+          lab.other(active).kill()
+          await lab.settled()
+        }
+        await sleep(5000)
+        expect(lab.mailbox!.violations()).toEqual([])
+      },
+      { long: true },
+    )
   },
 )

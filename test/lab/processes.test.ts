@@ -17,13 +17,17 @@ scenarios('a pair whose servers die, freeze and hang', { ...quick }, scenario =>
     },
   )
 
-  scenario('goes on in the same term when the standby is killed', async lab => {
-    const before = await lab.untilActive()
-    lab.other(before.server).kill()
-    await sleep(1500)
-    await lab.settled()
-    expect(await lab.untilActive()).toMatchObject({ term: before.term })
-  })
+  scenario(
+    'goes on in the same term when the standby is killed',
+    async lab => {
+      const before = await lab.untilActive()
+      lab.other(before.server).kill()
+      await sleep(1500)
+      await lab.settled()
+      expect(await lab.untilActive()).toMatchObject({ term: before.term })
+    },
+    { long: true },
+  )
 
   scenario(
     'takes over from an active that is frozen, which writes nothing any more when it wakes',
@@ -52,6 +56,7 @@ scenarios('a pair whose servers die, freeze and hang', { ...quick }, scenario =>
       await sleep(quick.leaseMs)
       expect(await lab.untilActive()).toMatchObject({ term: before.term, server: before.server })
     },
+    { long: true },
   )
 
   scenario(
@@ -66,6 +71,7 @@ scenarios('a pair whose servers die, freeze and hang', { ...quick }, scenario =>
       await lab.settled()
       expect((await lab.active()).name).toBe(next.server.name)
     },
+    { long: true },
   )
 
   scenario(
@@ -92,14 +98,18 @@ scenarios('a pair whose servers die, freeze and hang', { ...quick }, scenario =>
     expect((await lab.active()).name).toBe(next.server.name)
   })
 
-  scenario('an active that restarts alone is not locked out by its former self', async lab => {
-    const alone = await lab.active()
-    await lab.other(alone).off()
-    await lab.untilActive()
-    alone.kill()
-    const next = await lab.untilActive()
-    expect(next.server.name).toBe(alone.name)
-  })
+  scenario(
+    'an active that restarts alone is not locked out by its former self',
+    async lab => {
+      const alone = await lab.active()
+      await lab.other(alone).off()
+      await lab.untilActive()
+      alone.kill()
+      const next = await lab.untilActive()
+      expect(next.server.name).toBe(alone.name)
+    },
+    { long: true },
+  )
 
   scenario(
     'one becomes active and one stands by when both are killed and started at once',
@@ -129,17 +139,21 @@ scenarios('a pair whose servers die, freeze and hang', { ...quick }, scenario =>
     await takenOver('disk full', lab, { except: full, since })
   })
 
-  scenario('keeps its active when the engine of that one crashes and comes again', async lab => {
-    const before = await lab.untilActive()
-    const engines: number[] = []
-    for (const pid of await before.server.host.pids()) {
-      if (/engine-process/.test(await commandOf(pid))) engines.push(pid)
-    }
-    expect(engines).toHaveLength(1)
-    process.kill(engines[0]!, 'SIGKILL')
-    await lab.settled()
-    expect(await lab.untilActive()).toMatchObject({ term: before.term })
-  })
+  scenario(
+    'keeps its active when the engine of that one crashes and comes again',
+    async lab => {
+      const before = await lab.untilActive()
+      const engines: number[] = []
+      for (const pid of await before.server.host.pids()) {
+        if (/engine-process/.test(await commandOf(pid))) engines.push(pid)
+      }
+      expect(engines).toHaveLength(1)
+      process.kill(engines[0]!, 'SIGKILL')
+      await lab.settled()
+      expect(await lab.untilActive()).toMatchObject({ term: before.term })
+    },
+    { long: true },
+  )
 
   scenario(
     'survives whoever takes over being killed in the midst of it, at any step',
@@ -153,6 +167,7 @@ scenarios('a pair whose servers die, freeze and hang', { ...quick }, scenario =>
         await lab.settled()
       }
     },
+    { long: true },
   )
 
   scenario(
@@ -166,7 +181,7 @@ scenarios('a pair whose servers die, freeze and hang', { ...quick }, scenario =>
         await lab.settled()
       }
     },
-    { long: 'takes five minutes' },
+    { long: true },
   )
 })
 

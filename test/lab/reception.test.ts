@@ -28,13 +28,17 @@ scenarios(
       await sleep(2000)
     })
 
-    scenario('loses its active by a freeze', async lab => {
-      const frozen = await lab.active()
-      frozen.freeze()
-      await lab.untilActive({ except: frozen })
-      await sleep(2000)
-      frozen.thaw()
-    })
+    scenario(
+      'loses its active by a freeze',
+      async lab => {
+        const frozen = await lab.active()
+        frozen.freeze()
+        await lab.untilActive({ except: frozen })
+        await sleep(2000)
+        frozen.thaw()
+      },
+      { long: true },
+    )
 
     scenario('loses the host of its active', async lab => {
       const lost = await lab.active()
@@ -44,11 +48,15 @@ scenarios(
       await lost.powerOn()
     })
 
-    scenario('loses its standby', async lab => {
-      const standby = lab.other(await lab.active())
-      await standby.powerOff()
-      await sleep(5000)
-      await standby.powerOn()
-    })
+    scenario(
+      'loses its standby',
+      async lab => {
+        const standby = lab.other(await lab.active())
+        await standby.powerOff()
+        await sleep(5000)
+        await standby.powerOn()
+      },
+      { long: true },
+    )
   },
 )

@@ -14,11 +14,11 @@ const scenarioDeadlineMs = 300_000
 const evidenceRoot = '/tmp/lab-evidence'
 
 /** Short times, so that a scenario that waits for them is quick; the order of things is the same. */
-export const quick = { heartbeatMs: 300, leaseMs: 3500, timeoutMs: 8000 } as const
+export const quick = { heartbeatMs: 300, leaseMs: 3500, timeoutMs: 6000 } as const
 
 export interface ScenarioOptions {
-  /** Only with KEEPWATCH_LAB=all: why it takes long. */
-  long?: string
+  /** Only with KEEPWATCH_LAB=all: it takes long, or another scenario shows nearly the same. */
+  long?: boolean
   /** Why it cannot be run yet. */
   notYet?: string
   /** How long two may both say that they are active, where the scenario lies to one of them. */
@@ -56,8 +56,7 @@ export function scenarios(
     }, scenarioDeadlineMs)
 
     define((name, body, { long, notYet, overlapMs = 0, mayLoseChanges = false } = {}) => {
-      const why =
-        notYet ?? (long !== undefined && !everything ? `${long}: KEEPWATCH_LAB=all` : undefined)
+      const why = notYet ?? (long && !everything ? 'with KEEPWATCH_LAB=all' : undefined)
       test.skipIf(why !== undefined)(
         why === undefined ? name : `${name} (${why})`,
         async () => {
