@@ -3,21 +3,22 @@ import { describe, expect, test } from 'vitest'
 import {
   holdOf,
   initialState,
+  memoryOf,
   obstacleToSwitchover,
   roleOf,
   step,
   writableTerm,
 } from './machine.ts'
-import type { Event, Evidence, LinkState, Row, State, StateKind } from './states.ts'
+import type { Event, Evidence, LinkState, Memory, Row, State, StateKind } from './states.ts'
 import { defaultTimings, type Moment } from './timings.ts'
 
 const wallStart = Date.UTC(2026, 0, 1)
 const at = (ms: number): Moment => ({ monotonic: ms, wall: wallStart + ms })
 
 /** Server `b`, fed with events; its peer is `a`. */
-function createServer() {
+function createServer(memory?: Memory) {
   const settings = { name: 'b', incarnation: 'b-1', timings: defaultTimings }
-  let state: State = initialState(settings, at(0))
+  let state: State = initialState(settings, at(0), memory)
   let now = 0
   const done: string[] = []
   const server = {
@@ -207,6 +208,22 @@ describe('a standby', () => {
     expect(termOf(server.state)).toBeGreaterThan(5)
   })
 
+  test('waits for the lease of the holder, if that is longer than its own', () => {
+    const server = createServer().reads({ leaseMs: 30_000 })
+    server.watches(29_500, { leaseMs: 30_000 }, 'silent')
+    expect(server.state.sentence).toContain('it takes over when 30 s are over')
+    server.watches(31_000, { leaseMs: 30_000 }, 'silent')
+    expect(server.state).toMatchObject({ kind: 'claiming', cause: 'silent' })
+  })
+
+  test('counts the heartbeat timeout no shorter than the lease of the holder', () => {
+    const server = createServer().reads({ leaseMs: 90_000 })
+    server.watches(89_500, { leaseMs: 90_000 }, {})
+    expect(server.state.kind).toBe('standby')
+    server.watches(91_000, { leaseMs: 90_000 }, {})
+    expect(server.state).toMatchObject({ kind: 'claiming', cause: 'heartbeat-timeout' })
+  })
+
   test('needs a new reading after a takeover that failed', () => {
     const server = standby().hears('refused').feel({ type: 'claimUnknown', reason: 'no answer' })
     server.hears('refused')
@@ -221,6 +238,99 @@ describe('a standby', () => {
     server.feel({ type: 'claimWon', term: 9, sentAt: at(0) })
     expect(server.did()).toEqual(['release', 'watch'])
     expect(server.state.kind).toBe('standby')
+  })
+})
+
+describe('while takeovers are paused', () => {
+  const paused = { by: 'anna', reason: 'a new switch', until: '2026-11-22T14:00:00.000Z' }
+
+  test('nobody takes over from another, not even from a dead one, and the sentence says who paused', () => {
+    const server = createServer().reads({ paused }).at(1).hears('refused')
+    server.watches(70_000, { paused }, 'silent')
+    expect(server.state.sentence).toBe(
+      'standby: takeovers are paused by anna until 2026-11-22 14:00 UTC: a new switch',
+    )
+    expect(server.reads({ paused, released: true }).state.kind).toBe('standby')
+    const endless = { ...paused, until: undefined }
+    expect(server.reads({ paused: endless }).state.sentence).toContain('until somebody resumes')
+  })
+
+  test.for<[string, Partial<Row>]>([
+    ['own', { holder: 'b', incarnation: 'b-0' }],
+    ['own that it released', { holder: 'b', incarnation: 'b-0', released: true }],
+    ['first', { holder: undefined, incarnation: undefined, released: true }],
+    ['handed over to it by a person', { released: true, intended: 'b' }],
+  ])('a lease is taken that is its %s', ([, row]) => {
+    expect(createServer().reads({ paused, ...row }).state.kind).toBe('claiming')
+  })
+
+  test('what is released for another server is left to it', () => {
+    const server = createServer().reads({ released: true, intended: 'c' })
+    expect(server.state.sentence).toBe('standby: a released the lease for c')
+    server.watches(11_000, { released: true, intended: 'c' }, 'silent')
+    expect(server.state.kind).toBe('claiming')
+  })
+
+  test('an unwell active goes on, and a planned switchover is possible', () => {
+    const server = active().hears(peerIsReady).renews({ paused })
+    expect(server.feel({ type: 'health', fault: 'its disk is full' }).state.kind).toBe('active')
+    expect(server.feel({ type: 'switchover' }).state).toMatchObject({
+      kind: 'steppingDown',
+      intended: 'a',
+    })
+  })
+
+  test('one that is stopped releases the lease for nobody, so that it takes it again', () => {
+    const stop = { type: 'stop' } as const
+    expect(active().hears(peerIsReady).feel(stop).state).toMatchObject({ intended: 'a' })
+    const server = active().hears(peerIsReady).renews({ paused })
+    expect(server.feel(stop).state).toMatchObject({ kind: 'steppingDown', intended: undefined })
+  })
+})
+
+describe('when the database fails over', () => {
+  const moved = { database: 'x/00000002' }
+
+  test('an active whose renewals succeed there goes on, and says so', () => {
+    const server = active().renews()
+    server.at(1000).renews(moved)
+    expect(server.state).toMatchObject({ kind: 'active', term: 6, identity: 'x/00000002' })
+    expect(server.state.sentence).toContain('the database is another one now')
+  })
+
+  test('an active whose term is lost there lets go, and begins a term above it', () => {
+    const server = active().renews().at(1000).feel({ type: 'renewalRefused', term: 5 })
+    expect(server.state).toMatchObject({ kind: 'steppingDown', cause: 'fenced' })
+    server.feel({ type: 'letGo' })
+    server.watches(12_000, { ...moved, released: true }, 'silent')
+    expect(server.state).toMatchObject({ kind: 'claiming', term: 10_001 })
+  })
+
+  test('a standby waits for a lease before it takes anything, then goes above every lost term', () => {
+    const server = standby().reads({ ...moved, released: true })
+    expect(server.state.sentence).toContain('the database is another one than before')
+    server.watches(9_500, { ...moved, released: true }, 'silent')
+    expect(server.state.kind).toBe('standby')
+    server.watches(11_000, { ...moved, released: true }, 'silent')
+    expect(server.state).toMatchObject({ kind: 'claiming', term: 10_001 })
+  })
+
+  test('the wait begins anew when the database was away meanwhile', () => {
+    const server = standby().reads(moved).watches(5_000, moved, {})
+    for (let ms = 5_500; ms < 20_000; ms += 500) {
+      server.at(ms).feel({ type: 'databaseAway', reason: 'refused' })
+    }
+    server.watches(29_000, { ...moved, released: true }, 'silent')
+    expect(server.state.kind).toBe('standby')
+    server.watches(31_000, { ...moved, released: true }, 'silent')
+    expect(server.state.kind).toBe('claiming')
+  })
+
+  test('a server that starts remembers which one it was', () => {
+    const memory = { term: 9, database: 'x/00000001', leaseMs: 20_000 }
+    const server = createServer(memory).reads({ ...moved, holder: 'b', incarnation: 'b-0' })
+    expect(server.state.sentence).toContain('it waits for 20 s')
+    expect(memoryOf(server.state), 'until the wait is over').toEqual(memory)
   })
 })
 

@@ -210,6 +210,45 @@ describe('a node', () => {
     expect(history.map(change => change.role)).toEqual(['active'])
   })
 
+  test('has a term on its disk before anybody can rely on it, and starts above it', async () => {
+    await becomeActive()
+    expect(onDisk).toEqual({ term: 1, database: 'x/00000001', leaseMs: 10_000 })
+    node = createNode(deps(), { name: 'b', incarnation, version: '1', timings: defaultTimings })
+    onDisk = { term: 7, database: 'x/00000001', leaseMs: 10_000 }
+    await node.start()
+    expect(node.status().term).toBe(7)
+  })
+
+  test('takes over although its disk is full, and writes the term when it can', async () => {
+    diskFails = true
+    await becomeActive()
+    expect(node.status().role).toBe('active')
+    expect(told).toContain('work 1')
+    diskFails = false
+    now += 1500
+    await vi.advanceTimersByTimeAsync(200)
+    expect(onDisk).toMatchObject({ term: 1 })
+  })
+
+  test('tells of each heartbeat as it comes', async () => {
+    const heard: (number | undefined)[] = []
+    const off = node.onHeartbeat(({ counter, gapMs }) => heard.push(counter, gapMs))
+    await becomeActive()
+    report({ ...renewal, term: 1, counter: 5, sentAt: moment() })
+    now += 1000
+    report({ ...renewal, term: 1, counter: 6, sentAt: moment() })
+    off()
+    report({ ...renewal, term: 1, counter: 7, sentAt: moment() })
+    expect(heard).toEqual([5, undefined, 6, 1000])
+  })
+
+  test('shows who paused takeovers', async () => {
+    const until = '2026-11-22T14:00:00.000Z'
+    const paused = { by: 'anna', reason: 'a new switch', until }
+    report({ type: 'observed', row: { ...nobody, holder: 'a', paused }, sentAt: moment() })
+    expect(node.status().paused).toEqual({ ...paused, until: new Date(until) })
+  })
+
   test('answers its peer what it is', async () => {
     await becomeActive()
     expect(linkState(node)).toEqual({

@@ -30,6 +30,7 @@ const answer: LinkState = {
   healthy: true,
   version: '1',
   address: true,
+  macs: ['02:00:00:00:00:0a'],
 }
 
 beforeAll(async () => {
@@ -207,12 +208,13 @@ describe('the peer', () => {
   })
 
   test('that is of another version is understood, and proves nothing by what is new', async () => {
-    const { version, address, ...older } = answer
+    const { version, address, macs, ...older } = answer
     const said = { ...older, state: 'dreaming', mood: 'good' }
     const server = await serve(theirs, (_request, response) => response.end(JSON.stringify(said)))
     const peer = await watch({ name: 'a', host: '127.0.0.1', port: portOf(server) })
     expect(await peer.next('alive')).toEqual({
       ...{ ...older, kind: 'alive', state: 'claiming', version: 'unknown', address: false },
+      macs: [],
     })
   })
 

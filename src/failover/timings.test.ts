@@ -1,6 +1,13 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { checkTimings, defaultTimings, elapsed, workingMs } from './timings.ts'
+import {
+  checkTimings,
+  defaultTimings,
+  elapsed,
+  timingsOf,
+  UnsafeTimings,
+  workingMs,
+} from './timings.ts'
 
 describe('timings', () => {
   test('of the defaults are safe', () => {
@@ -36,6 +43,58 @@ describe('timings', () => {
         expect(timings.leaseMs).toBeLessThanOrEqual(timings.heartbeatTimeoutMs)
       }),
       { maxSkipsPerRun: 1000 },
+    )
+  })
+})
+
+describe('the settings of a person', () => {
+  const upTo = (max: number) => fc.integer({ min: 1, max })
+
+  test('give the defaults, and a lease of 2 s', () => {
+    const settings = { heartbeatMs: 1000, leaseMs: 10_000, timeoutMs: 60_000 }
+    expect(timingsOf(settings)).toEqual(defaultTimings)
+    for (const heartbeatMs of [300, 400]) {
+      const short = timingsOf({ heartbeatMs, leaseMs: 2000, timeoutMs: 10_000 })
+      expect(short).toMatchObject({ leaseMs: 2000, stepDownMs: 400, peerTimeoutMs: 666 })
+      expect(checkTimings(short)).toEqual([])
+    }
+  })
+
+  test.for([
+    [{ heartbeatMs: 50 }, 'heartbeatMs', 'must be at least 100'],
+    [{ heartbeatMs: 600 }, 'leaseMs', 'with a heartbeatMs of 600 it must be at least 2250'],
+    [{ timeoutMs: 1999 }, 'timeoutMs', 'must be at least leaseMs, 2000, not 1999'],
+    [{ leaseMs: -5 }, 'leaseMs', 'must be a whole number above 0, not -5'],
+  ] as const)('%o are refused with what would be right', ([change, setting, message]) => {
+    const settings = { heartbeatMs: 400, leaseMs: 2000, timeoutMs: 10_000, ...change }
+    try {
+      timingsOf(settings)
+      expect.unreachable('they were taken')
+    } catch (error) {
+      expect(error).toMatchObject({ name: 'UnsafeTimings', setting })
+      expect((error as Error).message).toContain(message)
+    }
+  })
+
+  test('that are taken are safe, and the least that a refusal names is taken', () => {
+    const any = fc.record({
+      heartbeatMs: upTo(5000),
+      leaseMs: upTo(30_000),
+      timeoutMs: upTo(60_000),
+    })
+    fc.assert(
+      fc.property(any, settings => {
+        try {
+          expect(checkTimings(timingsOf(settings))).toEqual([])
+        } catch (error) {
+          if (!(error instanceof UnsafeTimings)) throw error
+          const least = /it must be at least (\d+)/.exec(error.message)?.[1]
+          if (least === undefined) return
+          const leaseMs = Number(least)
+          const longer = { ...settings, leaseMs, timeoutMs: Math.max(leaseMs, settings.timeoutMs) }
+          expect(checkTimings(timingsOf(longer))).toEqual([])
+        }
+      }),
     )
   })
 })

@@ -62,8 +62,6 @@ export interface Sabotage {
   /** The database accepts a write of any term. */
   noFence?: boolean
   noGuard?: boolean
-  /** The longest wait for an answer of the database. */
-  patienceMs?: number
 }
 
 export interface Outcome {
@@ -290,7 +288,7 @@ export function simulate(
     const slow = () => !healed && random() < 0.02
     const there = slow() ? between(500, 6000) : between(0.2, 20)
     const back = slow() ? between(500, 6000) : between(0.2, 20)
-    const patience = sabotage.patienceMs ?? answerMs(node.timings)
+    const patience = answerMs(node.timings)
     const { timeline } = shared
     let over = false
     const giveUp = () => {

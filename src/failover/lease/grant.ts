@@ -34,5 +34,6 @@ export function isUnplanned(row: Row, server: string): boolean {
 export function pauseAfter(takeovers: number, limit: TakeoverLimit): string | undefined {
   if (takeovers < limit.most) return undefined
   const minutes = Math.round(limit.withinMs / 6000) / 10
-  return `${takeovers} takeovers within ${minutes} minutes: a person has to look and resume`
+  const time = minutes === 1 ? 'a minute' : `${minutes} minutes`
+  return `${takeovers} takeovers within ${time}: a person has to look and resume`
 }
