@@ -1,10 +1,10 @@
 import { Modal, PasswordInput, Textarea, TextInput } from '@mantine/core'
 import { IconTrash } from '@tabler/icons-react'
 import { useState } from 'react'
-import { reasonOf } from '../api/errors.ts'
 import { useAnswer, useChange } from '../api/hooks.ts'
-import { FormEnd } from '../parts/form-end.tsx'
-import { Answered, Empty, Loading } from '../parts/states.tsx'
+import { FormEnd, FormError } from '../parts/form-end.tsx'
+import { Rows } from '../parts/rows.tsx'
+import { Empty } from '../parts/states.tsx'
 import { Ago } from '../parts/when.tsx'
 import { WriteButton, WriteIcon } from '../parts/write-button.tsx'
 
@@ -16,61 +16,45 @@ export function CredentialsDialog({ onClose }: { onClose: () => void }) {
   return (
     <Modal opened onClose={onClose} title="Credentials for devices" size="lg">
       <div className="stack">
-        <Answered
-          query={query}
-          what="Could not load the credentials"
-          loading={<Loading rows={3} />}
-          empty={data =>
-            data.credentials.length === 0 &&
-            !adding && (
+        {!(adding && query.data?.credentials.length === 0) && (
+          <Rows
+            query={query}
+            what="Could not load the credentials"
+            label="Credentials"
+            rows={data => data.credentials}
+            keyOf={credential => credential.id}
+            empty={
               <Empty title="No credentials yet">
                 Add the user that Keepwatch logs in to the devices with. Reading the configuration
                 is all that it must be allowed.
               </Empty>
-            )
-          }
-        >
-          {data => (
-            <div className="table-scroll">
-              <table className="t">
-                <thead>
-                  <tr>
-                    <th>Name</th>
-                    <th>User</th>
-                    <th>Added</th>
-                    <th aria-label="Actions" />
-                  </tr>
-                </thead>
-                <tbody>
-                  {data.credentials.map(credential => (
-                    <tr key={credential.id}>
-                      <td>{credential.name}</td>
-                      <td className="mono">{credential.username}</td>
-                      <td className="dim">
-                        <Ago at={credential.created} />
-                      </td>
-                      <td style={{ width: 1 }}>
-                        <WriteIcon
-                          needs="operator"
-                          danger
-                          label={`Remove ${credential.name}`}
-                          onClick={() => remove.mutate({ params: { id: credential.id } })}
-                        >
-                          <IconTrash size={15} />
-                        </WriteIcon>
-                      </td>
-                    </tr>
-                  ))}
-                </tbody>
-              </table>
-            </div>
-          )}
-        </Answered>
-        {remove.error !== null && (
-          <div className="form-error" role="alert">
-            {reasonOf(remove.error)}
-          </div>
+            }
+            columns={[
+              { head: 'Name', cell: credential => credential.name },
+              { head: 'User', className: 'mono', cell: credential => credential.username },
+              {
+                head: 'Added',
+                className: 'dim',
+                cell: credential => <Ago at={credential.created} />,
+              },
+              {
+                head: '',
+                tight: true,
+                cell: credential => (
+                  <WriteIcon
+                    needs="operator"
+                    danger
+                    label={`Remove ${credential.name}`}
+                    onClick={() => remove.mutate({ params: { id: credential.id } })}
+                  >
+                    <IconTrash size={15} />
+                  </WriteIcon>
+                ),
+              },
+            ]}
+          />
         )}
+        <FormError error={remove.error} />
         {adding ? (
           <NewCredential onDone={() => setAdding(false)} />
         ) : (

@@ -3,10 +3,11 @@ import { IconDownload, IconPencil, IconTrash } from '@tabler/icons-react'
 import { useQueryClient } from '@tanstack/react-query'
 import { getRouteApi, Link } from '@tanstack/react-router'
 import { useEffect, useState } from 'react'
-import { reasonOf } from '../api/errors.ts'
 import { useAnswer, useChange } from '../api/hooks.ts'
+import { FormError } from '../parts/form-end.tsx'
 import { Evidence, JobState } from '../parts/job-state.tsx'
 import { Panel, Tag } from '../parts/panel.tsx'
+import { Rows } from '../parts/rows.tsx'
 import { Answered, Empty } from '../parts/states.tsx'
 import { causeText, isRunning } from '../parts/versions.tsx'
 import { Ago, Moment } from '../parts/when.tsx'
@@ -120,11 +121,7 @@ function Head({ device }: { device: Device }) {
           </WriteButton>
         </div>
       </div>
-      {backUp.error !== null && (
-        <div className="form-error" role="alert" style={{ marginTop: 8 }}>
-          {reasonOf(backUp.error)}
-        </div>
-      )}
+      <FormError error={backUp.error} />
       {device.note !== '' && (
         <p className="dim" style={{ margin: '8px 0 0', whiteSpace: 'pre-wrap' }}>
           {device.note}
@@ -150,50 +147,26 @@ function JobsPanel({ device }: { device: Device }) {
   )
   return (
     <Panel title="Backups" flush>
-      <Answered
+      <Rows
         query={query}
         what="Could not load the backups"
-        empty={data =>
-          data.jobs.length === 0 && (
-            <Empty title="No backup yet">
-              Press “Back up now”, or wait for the schedule ({device.schedule ?? 'daily'}).
-            </Empty>
-          )
+        label="Backups"
+        rows={data => data.jobs}
+        keyOf={job => job.id}
+        empty={
+          <Empty title="No backup yet">
+            Press “Back up now”, or wait for the schedule ({device.schedule ?? 'daily'}).
+          </Empty>
         }
-      >
-        {data => (
-          <div className="table-scroll">
-            <table className="t">
-              <thead>
-                <tr>
-                  <th>Asked for</th>
-                  <th>State</th>
-                  <th>Cause</th>
-                  <th>By</th>
-                  <th className="num">Attempts</th>
-                  <th>What failed</th>
-                </tr>
-              </thead>
-              <tbody>
-                {data.jobs.map(job => (
-                  <tr key={job.id}>
-                    <td>
-                      <Moment at={job.created} />
-                    </td>
-                    <td>
-                      <JobState job={job} />
-                    </td>
-                    <td className="dim">{causeText[job.cause]}</td>
-                    <td>{job.requestedBy ?? <span className="dim">–</span>}</td>
-                    <td className="num">{job.attempts}</td>
-                    <td className="wrap dim">{job.failure ?? ''}</td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          </div>
-        )}
-      </Answered>
+        columns={[
+          { head: 'Asked for', cell: job => <Moment at={job.created} /> },
+          { head: 'State', cell: job => <JobState job={job} /> },
+          { head: 'Cause', className: 'dim', cell: job => causeText[job.cause] },
+          { head: 'By', cell: job => job.requestedBy ?? <span className="dim">–</span> },
+          { head: 'Attempts', num: true, cell: job => job.attempts },
+          { head: 'What failed', wrap: true, className: 'dim', cell: job => job.failure ?? '' },
+        ]}
+      />
     </Panel>
   )
 }

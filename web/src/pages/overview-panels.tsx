@@ -2,6 +2,7 @@ import { Link, useNavigate } from '@tanstack/react-router'
 import { useAnswer } from '../api/hooks.ts'
 import { formatBitRate, formatCount, formatShare } from '../format/units.ts'
 import { Figure, Panel, ShareBar } from '../parts/panel.tsx'
+import { Rows } from '../parts/rows.tsx'
 import { Answered, Empty } from '../parts/states.tsx'
 import { DimensionValue } from '../parts/value.tsx'
 import { causeText } from '../parts/versions.tsx'
@@ -104,58 +105,46 @@ export function ChangesPanel() {
       actions={<Link to="/devices">Devices</Link>}
       testId="latest-changes"
     >
-      <Answered
+      <Rows
         query={query}
         what="Could not load the changes"
-        empty={data =>
-          data.versions.length === 0 && (
-            <Empty title="No configurations yet">
-              <Link to="/devices">Add a device</Link> with a credential; its first backup is the
-              first version.
-            </Empty>
-          )
+        label="Latest configuration changes"
+        rows={data => data.versions}
+        keyOf={version => version.id}
+        empty={
+          <Empty title="No configurations yet">
+            <Link to="/devices">Add a device</Link> with a credential; its first backup is the first
+            version.
+          </Empty>
         }
-      >
-        {data => (
-          <div className="table-scroll">
-            <table className="t">
-              <thead>
-                <tr>
-                  <th>When</th>
-                  <th>Device</th>
-                  <th>Who</th>
-                  <th>Cause</th>
-                  <th className="num">Lines</th>
-                </tr>
-              </thead>
-              <tbody>
-                {data.versions.map(version => (
-                  <tr key={version.id}>
-                    <td>
-                      <Ago at={version.takenAt} />
-                    </td>
-                    <td>
-                      <Link
-                        to="/devices/$id"
-                        params={{ id: version.deviceId }}
-                        search={{ version: String(version.id) }}
-                      >
-                        {version.device}
-                      </Link>
-                    </td>
-                    <td>{version.author ?? <span className="dim">unknown</span>}</td>
-                    <td className="dim">{causeText[version.cause]}</td>
-                    <td className="num">
-                      <span className="ok">+{version.added}</span>{' '}
-                      <span className="bad">−{version.removed}</span>
-                    </td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          </div>
-        )}
-      </Answered>
+        columns={[
+          { head: 'When', cell: version => <Ago at={version.takenAt} /> },
+          {
+            head: 'Device',
+            cell: version => (
+              <Link
+                to="/devices/$id"
+                params={{ id: version.deviceId }}
+                search={{ version: String(version.id) }}
+              >
+                {version.device}
+              </Link>
+            ),
+          },
+          { head: 'Who', cell: version => version.author ?? <span className="dim">unknown</span> },
+          { head: 'Cause', className: 'dim', cell: version => causeText[version.cause] },
+          {
+            head: 'Lines',
+            num: true,
+            cell: version => (
+              <>
+                <span className="ok">+{version.added}</span>{' '}
+                <span className="bad">−{version.removed}</span>
+              </>
+            ),
+          },
+        ]}
+      />
     </Panel>
   )
 }

@@ -54,7 +54,7 @@ function Since({ operation }: { operation: Operation }) {
   )
 }
 
-export function OperationSteps({ operation }: { operation: Operation }) {
+function OperationSteps({ operation }: { operation: Operation }) {
   const { steps, finished } = operation
   const { label, tone } = outcomeOf(operation)
   return (
