@@ -12,7 +12,7 @@ import { copyFile, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { faultIn, filesUnder, manifestOf, putTogether } from './version-files.ts'
+import { type FileSource, faultIn, filesUnder, manifestOf, putTogether } from './version-files.ts'
 
 let root: string
 beforeEach(() => {
@@ -28,6 +28,12 @@ function write(folder: string, files: Record<string, string>) {
   }
 }
 
+/** Gives the same for every file. */
+const always = (text: string): FileSource => ({
+  fetch: (_wanted, into) => writeFile(into, text),
+  trusted: false,
+})
+
 describe('a version that travels', () => {
   test('arrives whole, and only what is new is fetched', async () => {
     write('old', { 'lib/engine.node': 'the engine', 'dist/main.js': 'one' })
@@ -40,9 +46,12 @@ describe('a version that travels', () => {
       manifest: await manifestOf('0.2.0', join(root, 'old')),
     }
     const asked: string[] = []
-    const fetched = await putTogether(manifest, join(root, 'copy'), known, ({ path }, into) => {
-      asked.push(path)
-      return copyFile(join(root, 'new', path), into)
+    const fetched = await putTogether(manifest, join(root, 'copy'), known, {
+      fetch({ path }, into) {
+        asked.push(path)
+        return copyFile(join(root, 'new', path), into)
+      },
+      trusted: false,
     })
     expect(fetched).toEqual({ files: 2, bytes: 12 })
     expect(asked).toEqual(['bin/run', 'dist/main.js'])
@@ -58,9 +67,7 @@ describe('a version that travels', () => {
     write('new', { 'dist/main.js': 'right' })
     const manifest = await manifestOf('0.3.0', join(root, 'new'))
     await expect(
-      putTogether(manifest, join(root, 'copy'), undefined, (_wanted, into) =>
-        writeFile(into, 'wrong'),
-      ),
+      putTogether(manifest, join(root, 'copy'), undefined, always('wrong')),
     ).rejects.toThrow('dist/main.js arrived damaged')
     expect(await filesUnder(join(root, 'copy'))).toEqual([])
   })
@@ -69,9 +76,7 @@ describe('a version that travels', () => {
     write('new', { a: 'first', b: 'second' })
     const manifest = await manifestOf('0.3.0', join(root, 'new'))
     write('copy', { a: 'first', 'of/another': 'attempt' })
-    const fetched = await putTogether(manifest, join(root, 'copy'), undefined, (_wanted, into) =>
-      writeFile(into, 'second'),
-    )
+    const fetched = await putTogether(manifest, join(root, 'copy'), undefined, always('second'))
     expect(fetched.files).toBe(1)
     expect(await manifestOf('0.3.0', join(root, 'copy'))).toEqual(manifest)
   })

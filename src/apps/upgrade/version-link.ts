@@ -89,13 +89,16 @@ export async function fetchVersion(
     if (manifest.version !== version) throw new Error(`it offers version ${manifest.version}`)
     let bytes = 0
     let told = 0
-    const fetched = await finishVersion(home, manifest, async ({ sha256, size }, into) => {
-      const content = await ask(`${version}/${sha256}`)
-      await pipeline(content, limited(size), createWriteStream(into, { mode: 0o600 }), { signal })
-      bytes += size
-      if (bytes - told < progressBytes) return
-      told = bytes
-      deps.progress(`has fetched ${megabytes(bytes)}`)
+    const fetched = await finishVersion(home, manifest, {
+      async fetch({ sha256, size }, into) {
+        const content = await ask(`${version}/${sha256}`)
+        await pipeline(content, limited(size), createWriteStream(into, { mode: 0o600 }), { signal })
+        bytes += size
+        if (bytes - told < progressBytes) return
+        told = bytes
+        deps.progress(`has fetched ${megabytes(bytes)}`)
+      },
+      trusted: false,
     })
     deps.progress(
       `has version ${version}: ${fetched.files} files, ${megabytes(fetched.bytes)} were new`,
