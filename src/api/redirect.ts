@@ -12,7 +12,7 @@ export interface Asked {
 }
 
 /** With this in the query, a standby shows its own console. */
-export const stayHere = 'here'
+const stayHere = 'here'
 
 /**
  * A person who opens a page goes to the same page of the active. Scripts of the console are not

@@ -17,6 +17,8 @@ export interface Opened {
   tls: { key: string; cert: string } | undefined
   first: { passwordFile: string; tokenFile: string } | undefined
   timings: Timings
+  /** Its program by its absolute path, or to be found in the path. */
+  hook: { command: readonly string[]; deadlineMs: number } | undefined
 }
 
 const loopback = /^(127\.|::1$|localhost$)/
@@ -57,6 +59,7 @@ export function openSettings(settings: ServerSettings, file: string): Opened {
       tokenFile: at(settings.first.tokenFile),
     },
     timings: timingsIn(settings, file),
+    hook: hookIn(settings, file),
   }
 }
 
@@ -67,4 +70,11 @@ function timingsIn(settings: ServerSettings, file: string): Timings {
     if (!(error instanceof UnsafeTimings)) throw error
     throw unusableSetting(file, `failover.${error.setting}`, error.message)
   }
+}
+
+function hookIn({ failover: { hook } }: ServerSettings, file: string): Opened['hook'] {
+  if (hook === undefined) return undefined
+  const [program = '', ...args] = hook.command
+  const found = program.includes('/') ? resolve(dirname(file), program) : program
+  return { ...hook, command: [found, ...args] }
 }

@@ -3,7 +3,6 @@ import { randomUUID } from 'node:crypto'
 import { existsSync, rmSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { createAlarmWatch } from '../../alarms/watch.ts'
 import { createHttp } from '../../api/http.ts'
 import { rememberLogIns } from '../../api/remembered.ts'
 import { createAuthenticate } from '../../api/routes/session.ts'
@@ -25,18 +24,17 @@ import { obstacleBetween, version } from '../../lib/version.ts'
 import type { Tx } from '../../store/postgres/database.ts'
 import { createDeviceSource } from '../../store/postgres/device-source.ts'
 import { createJobStore } from '../../store/postgres/job-store.ts'
-import { pause, readLeadership, readTime, resume } from '../../store/postgres/leadership.ts'
+import { pause, readLeadership, resume } from '../../store/postgres/leadership.ts'
 import { createRetention } from '../../store/postgres/retention.ts'
 import { consoleTls, opening } from '../named-files.ts'
 import { createSetup } from '../setup/setup.ts'
 import { openHome } from '../upgrade/home.ts'
 import { versionRoutes } from '../upgrade/version-link.ts'
-import { type ActiveWork, createActiveWork } from './active-work.ts'
+import { createActiveWork } from './active-work.ts'
 import { createDirectory } from './directory.ts'
 import { createDrills } from './drill.ts'
 import { createHandlers } from './handlers.ts'
 import { createHealthWatch, ownUrl } from './health.ts'
-import { createNotices } from './notices.ts'
 import { openSettings } from './opened.ts'
 import { createOwnAddresses, ownMacs } from './own-network.ts'
 import { createOwnUpgrade } from './own-upgrade.ts'
@@ -46,8 +44,7 @@ import { createReception } from './reception.ts'
 import type { ServerSettings } from './settings.ts'
 import { createSharedFiles } from './shared-files.ts'
 import { createState } from './state.ts'
-import { createVitals } from './vitals.ts'
-import { createWhatIsWrong } from './what-is-wrong.ts'
+import { createWatching } from './watching.ts'
 import { createWrite } from './write.ts'
 
 /** A server that has not said for so long that it lives is no partner to be compatible with. */
@@ -111,7 +108,7 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
       server: name,
       dataDir,
       interface: settings.failover.interface,
-      hook: hookIn(settings, file),
+      hook: opened.hook,
     },
   )
   const pairSettings = createPairSettingsWatch(
@@ -184,46 +181,14 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
     { settings, dataDir, leaseMs: timings.leaseMs },
   )
   const { engine, telemetry, feed, receiver, ownCollector } = reception
-  const vitals = createVitals(
+  const { vitals, wrong, notices, alarms } = createWatching(
     {
       ...base,
-      tally,
-      databaseLatencyMs: () => directory.database().latencyMs,
-      peerClock() {
-        const { evidence, ageMs } = node.status().peer ?? {}
-        if (evidence?.kind !== 'alive' || evidence.clockMs === undefined) return undefined
-        return { name: evidence.server, skewMs: evidence.clockMs - (clock.wall() - ageMs!) }
-      },
-      databaseTime: () => readTime(database),
-    },
-    {
-      folders: [dataDir],
-      certificates: [
-        { name: 'link', pem: identity.cert },
-        ...(tls ? [{ name: 'console', pem: tls.cert }] : []),
-      ],
-    },
-  )
-  const wrong = createWhatIsWrong({
-    ...state,
-    clock,
-    node: { status: () => node.status() },
-    directory,
-    receiver,
-    vitals,
-    folder: shared.folder,
-    files: shared.files,
-  })
-  const notices = createNotices(
-    {
-      ...base,
-      ...state,
-      tally,
-      readLeadership: () => readLeadership(database),
-      settings: pairSettings.current,
+      ...{ tally, state, directory, receiver, shared, pairSettings },
+      node: { status: () => node.status() },
       console: lastingConsoleUrl,
     },
-    { server: name },
+    { name, opened },
   )
   const work = createActiveWork(
     {
@@ -232,9 +197,7 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
       parts: [
         backups,
         notices,
-        eachTerm(term =>
-          createAlarmWatch({ store: notices.alarmStore(term), conditions: wrong.all, tally }),
-        ),
+        alarms,
         { start: lookBack, stop: async () => {} },
         reception.adoption,
         shared.mirror,
@@ -500,29 +463,6 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
     },
     get url() {
       return consoleUrl()
-    },
-  }
-}
-
-/** Its program is found beside the settings file, unless it is to be found in the path. */
-function hookIn({ failover: { hook } }: ServerSettings, file: string) {
-  if (hook === undefined) return undefined
-  const [program = '', ...args] = hook.command
-  const found = program.includes('/') ? resolve(dirname(file), program) : program
-  return { ...hook, command: [found, ...args] }
-}
-
-/** A part of the active's work that is made anew for each term. */
-function eachTerm(make: (term: number) => Component): ActiveWork {
-  let made: Component | undefined
-  return {
-    async start(term) {
-      made = make(term)
-      await made.start()
-    },
-    async stop() {
-      await made?.stop()
-      made = undefined
     },
   }
 }
