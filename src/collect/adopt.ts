@@ -73,7 +73,7 @@ export function createAdoption(
     inUse?: () => boolean
     store: SegmentStore
     /** Places in a segment's manifest of the datagrams that this server took in itself. */
-    taken?: (manifest: Manifest) => Promise<readonly number[]>
+    taken?: (manifest: Manifest, segment: SegmentId) => Promise<readonly number[]>
     /** Identity of this server's own collector, which looks after its segments itself. */
     own(): string | undefined
     /** Called after each segment that was stored. */
@@ -220,7 +220,7 @@ export function createAdoption(
       throw new SegmentDamaged('its body is not the block that it should be')
     }
     if (manifest === undefined || deps.taken === undefined) return { rows, native }
-    const places = await deps.taken(manifest).catch(error => {
+    const places = await deps.taken(manifest, segment).catch(error => {
       tally.count('not-claimed', () => ({ ...segment, error: error.message }))
       throw error
     })

@@ -17,6 +17,7 @@ import type { Identity } from '../lib/tls.ts'
 import { type Kind, kinds } from '../telemetry/table.ts'
 import { leaveOut } from './leave-out.ts'
 import {
+  type ClaimStored,
   type CollectorAnswer,
   certificateRole,
   claimAnswer,
@@ -215,7 +216,7 @@ export function createDelivery(
     try {
       const whole = await spool.read(segment)
       if (whole === undefined || until.signal.aborted) return
-      const answer = await claim(whole, AbortSignal.any([until.signal, stopping.signal]), true)
+      const answer = await claim(whole, AbortSignal.any([until.signal, stopping.signal]), 'there')
       if (answer.status === 404) return settlement?.settle(segment)
       if (answer.status !== 200) return
       const { taken } = claimAnswer.parse(JSON.parse(answer.text))
@@ -253,7 +254,7 @@ export function createDelivery(
 
   async function put(segment: Waiting, signal: AbortSignal) {
     if (config.pair === 'other') {
-      const answer = await clear(segment, signal)
+      const answer = await clear(segment, signal, 'later')
       if (answer !== 'cleared') return answer
     }
     const whole = await spool.read(segment)
@@ -278,10 +279,10 @@ export function createDelivery(
    *
    * @returns what the server answers instead; undefined: nothing of the segment remains
    */
-  async function clear(segment: Waiting, signal: AbortSignal) {
+  async function clear(segment: Waiting, signal: AbortSignal, stored: ClaimStored) {
     const whole = await spool.read(segment)
     if (whole === undefined) return undefined
-    const answer = await claim(whole, signal)
+    const answer = await claim(whole, signal, stored)
     // A server without a collector of its own has taken nothing.
     if (answer.status !== 200 && answer.status !== 404) {
       failed(false)
@@ -307,14 +308,14 @@ export function createDelivery(
         if (segment === undefined) break
         after = segment.sequence
         if (!spool.has(server.name, segment) || settlement!.isSettled(segment)) continue
-        const answer = await clear(segment, signal)
+        const answer = await clear(segment, signal, 'here')
         if (answer === 'cleared') settlement!.settle(segment)
         else if (answer !== undefined) throw new Error(`${answer.status}: ${answer.text}`)
       }
     }
   }
 
-  function claim({ header, manifest }: WholeSegment, signal: AbortSignal, kept = false) {
+  function claim({ header, manifest }: WholeSegment, signal: AbortSignal, stored: ClaimStored) {
     return call('POST', linkPaths.claim(header.collector, header.kind, header.sequence), {
       signal,
       timeoutMs: claimTimeoutMs,
@@ -322,7 +323,7 @@ export function createDelivery(
       headers: {
         'content-type': 'application/octet-stream',
         [linkHeaders.age]: Math.max(0, Math.round(deps.clock.wall() - header.lastMs)),
-        [linkHeaders.keep]: kept ? 1 : 0,
+        [linkHeaders.stored]: stored,
       },
     })
   }

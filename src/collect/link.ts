@@ -30,8 +30,8 @@ export const linkHeaders = {
   sha256: 'keepwatch-sha256',
   /** Of a claim: milliseconds since the segment's last datagram was received. */
   age: 'keepwatch-age',
-  /** Of a claim: `1` if the sender stores the segment by itself. */
-  keep: 'keepwatch-keep',
+  /** Of a claim: where the segment is stored, if not here because of it, see `ClaimStored`. */
+  stored: 'keepwatch-stored',
 } as const
 
 /** Who the servers of the pair are, for collectors that were told of one; older servers say nothing. */
@@ -44,6 +44,13 @@ export const collectorAnswer = z.object({
     .optional(),
 })
 export type CollectorAnswer = z.output<typeof collectorAnswer>
+
+/**
+ * Where a segment is stored that is claimed: `later` here, when it is sent; `here` already, brought by
+ * somebody else; `there`, by the sender's own server alone.
+ */
+export const claimStored = z.enum(['later', 'here', 'there'])
+export type ClaimStored = z.output<typeof claimStored>
 
 /** Places in the manifest of datagrams that the other server has taken: their rows are left out. */
 export const claimAnswer = z.object({ taken: z.array(z.number().int().min(0)) })

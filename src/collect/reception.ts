@@ -7,13 +7,14 @@
  * may have received and decoded it, in whatever order they died, froze and woke up: one of them
  * leaves its rows out.
  */
-import { appendFileSync, existsSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { appendFileSync, existsSync, readFileSync, renameSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import type { Clock } from '../lib/clock.ts'
 import type { Log } from '../lib/log.ts'
 import type { Kind } from '../telemetry/table.ts'
 import { type Arrival, type Intake, kindOf } from './intake.ts'
+import type { ClaimStored } from './link.ts'
 import {
   decodeManifest,
   emptyManifest,
@@ -37,8 +38,7 @@ export interface Claim {
   manifest: Buffer
   /** Milliseconds since the sender received the last of the segment's datagrams. */
   ageMs: number
-  /** The sender's own server stores it, though this one does not. */
-  keep: boolean
+  stored: ClaimStored
 }
 
 export interface Reception {
@@ -90,13 +90,16 @@ const staleMs = 3000
 const sliceMs = 8
 const claimWaitMs = 1200
 const givenUpMs = 120_000
+/** The server lets a segment in for half that time after it was claimed. */
+const promisedMs = 60_000
 /** The other says that it lives every two seconds. */
 const aliveMs = 6000
 /** Datagrams in one second's tick. */
 const rescueAtOnce = 5000
 /** As long as anybody may ask for: the ring's time, and the other's own delays. */
 const takenBounds = { ms: 120_000, datagrams: 8_000_000 }
-const maxFileBytes = 64 * 1024 * 1024
+/** Then it is begun anew, and the last one is kept. */
+const maxFileBytes = 32 * 1024 * 1024
 
 export function createReception(
   deps: {
@@ -179,7 +182,7 @@ export function createReception(
   function remember(manifest: Manifest, what: 'replayed' | 'overlap') {
     const file = files[what]
     try {
-      if (existsSync(file) && statSync(file).size > maxFileBytes) rmSync(file)
+      if (existsSync(file) && statSync(file).size > maxFileBytes) renameSync(file, `${file}.old`)
       appendFileSync(file, encodeTaken([manifest]), { flush: what === 'replayed' })
     } catch (error) {
       log.warn({ file, error }, 'what was taken is not remembered beyond a restart')
@@ -187,10 +190,11 @@ export function createReception(
   }
 
   function recall(what: 'replayed' | 'overlap') {
-    const file = files[what]
-    if (!existsSync(file)) return
-    for (const set of decodeTaken(readFileSync(file))) {
-      taken.add(set, clock.monotonic(), what === 'replayed')
+    for (const file of [`${files[what]}.old`, files[what]]) {
+      if (!existsSync(file)) continue
+      for (const set of decodeTaken(readFileSync(file))) {
+        taken.add(set, clock.monotonic(), what === 'replayed')
+      }
     }
   }
 
@@ -223,15 +227,15 @@ export function createReception(
       if (!before.active) {
         intake.activate(deps.templates())
         activeSince = clock.monotonic()
-        rmSync(files.overlap, { force: true })
       }
       ring.takeBack(storing)
+      direct = false
       begin()
     },
 
     hear(arrival) {
       if (direct && isFresh(arrival.received)) {
-        if (ring.alreadyClaimed(arrival.hash)) counts.late++
+        if (ring.alreadyClaimed(arrival, clock.monotonic())) counts.late++
         else if (!intake.repeated(arrival)) intake.take(arrival)
         return
       }
@@ -241,7 +245,7 @@ export function createReception(
       if (!role.active) intake.learn(arrival)
     },
 
-    async claim({ segment, manifest: bytes, ageMs, keep }) {
+    async claim({ segment, manifest: bytes, ageMs, stored }) {
       const manifest = bytes.length === 0 ? emptyManifest : decodeManifest(bytes)
       // What is still in the ring is about to be taken.
       if (role.active && !direct)
@@ -262,7 +266,8 @@ export function createReception(
       counts.disputed += places.length
       const now = clock.monotonic()
       ring.claim(segment, withoutDatagrams(manifest, places), now - ageMs, now)
-      if (keep && places.length === 0) ring.settle(segment)
+      // Of what is kept there, less remains, and it is claimed once more.
+      if (stored === 'here' || (stored === 'there' && places.length === 0)) ring.settle(segment)
       return places
     },
 
@@ -297,6 +302,12 @@ export function createReception(
     tick() {
       const now = clock.monotonic()
       if (!role.active && isFresh(clock.wall()) && now - aliveAt < aliveMs) rescue(now)
+      if (role.active && direct) {
+        // Promised so long ago, the segment has to be claimed again before it is stored.
+        ring.takeBack(storing, now - promisedMs)
+        direct = false
+        begin()
+      }
       ring.expire(now)
       taken.expire(now)
       for (const [manifest, { since }] of unsealed) {

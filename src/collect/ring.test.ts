@@ -68,10 +68,29 @@ describe('the ring', () => {
   test('does not keep what was claimed before it came', () => {
     const ring = ringOf([1])
     ring.claim('s', manifest([1, 2]), 0, 10)
+    ring.settle('s')
     ring.hear(heard(2), 20)
     ring.hear(heard(2), 21)
     expect(rest(ring)).toEqual([2])
-    expect(ring.alreadyClaimed(3)).toBe(false)
+    expect(ring.alreadyClaimed(heard(3), 22)).toBe(false)
+  })
+
+  test('keeps what comes late for as long as its segment is not stored', () => {
+    const ring = ringOf([1])
+    for (const [segment, hash] of [
+      ['stored', 2],
+      ['lost', 3],
+      ['taken back before', 4],
+    ] as const) {
+      ring.claim(segment, manifest([hash]), -1, 10)
+    }
+    expect(ring.alreadyClaimed(heard(2), 20)).toBe(true)
+    expect(ring.alreadyClaimed(heard(3), 20)).toBe(true)
+    ring.settle('stored')
+    expect(rest(ring)).toEqual([1])
+    ring.takeBack(new Set())
+    expect(rest(ring)).toEqual([3])
+    expect(ring.alreadyClaimed(heard(4), 30)).toBe(false)
   })
 
   test('goes by time where a sender’s datagrams are never the same', () => {

@@ -26,8 +26,8 @@ export interface RingBounds {
 export interface Ring<D extends Heard> {
   /** @param now monotonic milliseconds */
   hear(datagram: D, now: number): void
-  /** The datagram belongs to a segment that was announced before it came here. */
-  alreadyClaimed(hash: number): boolean
+  /** Whether the datagram belongs to a segment that was announced before it came; kept until that is stored. */
+  alreadyClaimed(datagram: D, now: number): boolean
   /**
    * Promises what the manifest names to a segment; said again, it is the same promise.
    *
@@ -37,8 +37,12 @@ export interface Ring<D extends Heard> {
   claim(segment: string, manifest: Manifest, until: number, now: number): void
   /** The segment is where it must be. */
   settle(segment: string): void
-  /** Takes back what was promised, save to the segments that are still being stored. */
-  takeBack(except: ReadonlySet<string>): void
+  /**
+   * Takes back what was promised, save to the segments that are still being stored.
+   *
+   * @param before only what was promised before then (monotonic); by default all of it
+   */
+  takeBack(except: ReadonlySet<string>, before?: number): void
   /** Takes out the oldest that is promised to nobody. */
   next(): D | undefined
   /**
@@ -104,9 +108,10 @@ export function createRing<D extends Heard>(bounds: RingBounds): Ring<D> {
   let waste = 0
   const byHash = new Map<number, Entry | Twins>()
   const sources = new Map<string, Source>()
-  const promises = new Map<string, Entry[]>()
-  let early = new Set<number>()
-  let earlier = new Set<number>()
+  const promises = new Map<string, { entries: Entry[]; at: number }>()
+  /** Announced, and not here yet: hash → segment. */
+  let early = new Map<number, string>()
+  let earlier = new Map<number, string>()
   let earlySince = 0
   let datagrams = 0
   let bytes = 0
@@ -167,14 +172,18 @@ export function createRing<D extends Heard>(bounds: RingBounds): Ring<D> {
     }
   }
 
-  function forgotten(hash: number): boolean {
-    return early.delete(hash) || earlier.delete(hash)
+  function announcedIn(hash: number): string | undefined {
+    const segment = early.get(hash) ?? earlier.get(hash)
+    if (segment === undefined) return undefined
+    early.delete(hash)
+    earlier.delete(hash)
+    return segment
   }
 
   function turnEarly(now: number) {
     if (now - earlySince < earlyMs && early.size < maxEarly) return
     earlier = early
-    early = new Set()
+    early = new Map()
     earlySince = now
   }
 
@@ -186,6 +195,38 @@ export function createRing<D extends Heard>(bounds: RingBounds): Ring<D> {
       if (!entry.gone && entry.segment === undefined) return entry
     }
     return undefined
+  }
+
+  function keep(datagram: D, segment: string | undefined, now: number) {
+    const entry: Entry<D> = { datagram, heardAt: now, segment, gone: false }
+    if (segment !== undefined) promises.get(segment)!.entries.push(entry)
+    order.push(entry)
+    datagrams++
+    bytes += sizeOf(entry)
+    file(entry)
+    let source = sources.get(datagram.source)
+    if (source === undefined) {
+      // Forged senders could fill it; who is forgotten is compared by time for a moment.
+      if (sources.size >= maxSources) sources.clear()
+      source = { entries: [], namedAt: never, matchedAt: never }
+      sources.set(datagram.source, source)
+    }
+    source.entries.push(entry)
+    while (bytes > bounds.bytes && first < order.length) {
+      const oldest = order[first]!
+      if (!oldest.gone) counts.overflown++
+      drop(oldest)
+      tidy()
+    }
+  }
+
+  /** What is announced is not kept if its segment is stored, and else as promised to it. */
+  function comesLate(datagram: D, now: number): boolean {
+    const segment = announcedIn(datagram.hash)
+    if (segment === undefined) return false
+    if (promises.has(segment)) keep(datagram, segment, now)
+    else counts.claimed++
+    return true
   }
 
   /** Equal bytes of different senders stand for each other. */
@@ -200,35 +241,13 @@ export function createRing<D extends Heard>(bounds: RingBounds): Ring<D> {
 
   return {
     hear(datagram, now) {
-      if (forgotten(datagram.hash)) {
-        counts.claimed++
-        return
-      }
-      const entry: Entry<D> = { datagram, heardAt: now, segment: undefined, gone: false }
-      order.push(entry)
-      datagrams++
-      bytes += sizeOf(entry)
-      file(entry)
-      let source = sources.get(datagram.source)
-      if (source === undefined) {
-        // Forged senders could fill it; who is forgotten is compared by time for a moment.
-        if (sources.size >= maxSources) sources.clear()
-        source = { entries: [], namedAt: never, matchedAt: never }
-        sources.set(datagram.source, source)
-      }
-      source.entries.push(entry)
-      while (bytes > bounds.bytes && first < order.length) {
-        const oldest = order[first]!
-        if (!oldest.gone) counts.overflown++
-        drop(oldest)
-        tidy()
-      }
+      if (!comesLate(datagram, now)) keep(datagram, undefined, now)
     },
 
-    alreadyClaimed: hash => early.size + earlier.size > 0 && forgotten(hash),
+    alreadyClaimed: (datagram, now) => early.size + earlier.size > 0 && comesLate(datagram, now),
 
     claim(segment, manifest, until, now) {
-      for (const entry of promises.get(segment) ?? []) release(entry)
+      for (const entry of promises.get(segment)?.entries ?? []) release(entry)
       turnEarly(now)
       const promised: Entry[] = []
       const { hashes, continues } = manifest
@@ -239,7 +258,7 @@ export function createRing<D extends Heard>(bounds: RingBounds): Ring<D> {
         if (entry !== undefined) promised.push(entry)
         else {
           if (early.size >= maxEarly) turnEarly(now)
-          early.add(hash)
+          early.set(hash, segment)
         }
       }
       for (const name of manifest.sources) {
@@ -254,11 +273,11 @@ export function createRing<D extends Heard>(bounds: RingBounds): Ring<D> {
           promised.push(entry)
         }
       }
-      promises.set(segment, promised)
+      promises.set(segment, { entries: promised, at: now })
     },
 
     settle(segment) {
-      for (const entry of promises.get(segment) ?? []) {
+      for (const entry of promises.get(segment)?.entries ?? []) {
         if (entry.gone || entry.segment !== segment) continue
         counts.claimed++
         drop(entry)
@@ -267,9 +286,17 @@ export function createRing<D extends Heard>(bounds: RingBounds): Ring<D> {
       tidy()
     },
 
-    takeBack(except) {
-      for (const [segment, entries] of promises) {
-        if (except.has(segment)) continue
+    takeBack(except, before = Number.POSITIVE_INFINITY) {
+      for (const waiting of [early, earlier]) {
+        for (const [hash, segment] of waiting) {
+          const promise = promises.get(segment)
+          if (promise !== undefined && promise.at < before && !except.has(segment)) {
+            waiting.delete(hash)
+          }
+        }
+      }
+      for (const [segment, { entries, at }] of promises) {
+        if (except.has(segment) || at >= before) continue
         for (const entry of entries) if (entry.segment === segment) release(entry)
         promises.delete(segment)
       }
@@ -308,8 +335,9 @@ export function createRing<D extends Heard>(bounds: RingBounds): Ring<D> {
         if (!entry.gone && entry.segment === undefined) counts.expired++
         drop(entry)
       }
-      for (const [segment, entries] of promises) {
-        if (entries.every(({ gone }) => gone)) promises.delete(segment)
+      for (const [segment, { entries, at }] of promises) {
+        // What it names may still be on its way.
+        if (at < now - 2 * earlyMs && entries.every(({ gone }) => gone)) promises.delete(segment)
       }
       tidy()
     },

@@ -65,10 +65,15 @@ async function open({ settings, pair, identity, version, log: level }: Open) {
 }
 
 async function claim(order: OwnCollectorOrder & { type: 'claim' }) {
-  const { id, segment, manifest, ageMs, keep } = order
+  const { id, segment, manifest, ageMs, stored } = order
   try {
     if (collector === undefined) throw new Error('the collector is not open yet')
-    const taken = await collector.claim({ segment, manifest: Buffer.from(manifest), ageMs, keep })
+    const taken = await collector.claim({
+      segment,
+      manifest: Buffer.from(manifest),
+      ageMs,
+      stored,
+    })
     report({ type: 'claimed', id, taken })
   } catch (error) {
     report({ type: 'not-claimed', id, message: (error as Error).message })

@@ -1,5 +1,5 @@
 /** What the process of a server's own collector and the server say to each other over IPC. */
-import type { CollectorState } from '../../collect/link.ts'
+import type { ClaimStored, CollectorState } from '../../collect/link.ts'
 import type { ListenerName } from '../../collect/listen.ts'
 import type { CollectorSettings, PairConfig } from '../../collect/settings.ts'
 import type { Identity } from '../../lib/tls.ts'
@@ -27,7 +27,7 @@ export type OwnCollectorOrder =
       segment: string
       manifest: Uint8Array
       ageMs: number
-      keep: boolean
+      stored: ClaimStored
     }
   /** The other server's collector is active, and is heard. */
   | { type: 'alive' }

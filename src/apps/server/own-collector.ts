@@ -10,11 +10,19 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Counter } from 'prom-client'
-import { type CollectorState, type LinkRoute, linkHeaders, linkPaths } from '../../collect/link.ts'
+import {
+  type ClaimStored,
+  type CollectorState,
+  claimStored,
+  type LinkRoute,
+  linkHeaders,
+  linkPaths,
+} from '../../collect/link.ts'
 import type { ListenerName } from '../../collect/listen.ts'
 import { encodeManifest, type Manifest } from '../../collect/manifest.ts'
 import { observeCollector } from '../../collect/observe.ts'
 import type { SegmentGate } from '../../collect/receive.ts'
+import type { SegmentId } from '../../collect/segment.ts'
 import type { OwnCollectorSettings } from '../../collect/settings.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { Component } from '../../lib/component.ts'
@@ -52,7 +60,7 @@ export interface OwnCollector extends Component {
   /** For the receiver: a segment of another server is stored only after it was claimed. */
   readonly gate: SegmentGate
   /** For a segment that the other server left in the shared folder: places of datagrams taken here. */
-  taken(manifest: Manifest): Promise<number[]>
+  taken(manifest: Manifest, segment: SegmentId): Promise<number[]>
 }
 
 const firstDelayMs = 100
@@ -66,6 +74,8 @@ const roleDeadlineMs = 1000
 const claimDeadlineMs = 2800
 const maxManifestBytes = 32 * 1024 * 1024
 const maxAdmitted = 100_000
+/** Half of what the collector keeps its promise for. */
+const admittedMs = 30_000
 const unknownAge = Number.MAX_SAFE_INTEGER
 /** In which a killed server's collector lets go of ports and spool. */
 const predecessorMs = 3000
@@ -104,8 +114,8 @@ export function createOwnCollector(
   let asked = 0
   const answers = new Map<number, { resolve(taken: number[]): void; reject(error: Error): void }>()
   const roles = new Map<number, () => void>()
-  /** Segments that were claimed since the last takeover; the oldest first. */
-  const admitted = new Set<string>()
+  /** Segments that were claimed since the last takeover, and until when they are let in; the oldest first. */
+  const admitted = new Map<string, number>()
   /** How often each is being stored at this moment. */
   const storing = new Map<string, number>()
 
@@ -236,7 +246,12 @@ export function createOwnCollector(
     delayMs = Math.min(2 * delayMs, lastDelayMs)
   }
 
-  function ask(order: { segment: string; manifest: Uint8Array; ageMs: number; keep: boolean }) {
+  function ask(order: {
+    segment: string
+    manifest: Uint8Array
+    ageMs: number
+    stored: ClaimStored
+  }) {
     if (!ready) return Promise.reject(new Error('the collector is being started'))
     const question = ++asked
     const answer = Promise.withResolvers<number[]>()
@@ -257,8 +272,9 @@ export function createOwnCollector(
     const taken = await ask(order)
     // What was agreed with the standby does not hold for the active.
     if (takeover !== mode) throw new Error('this server has just changed its role')
-    admitted.add(order.segment)
-    if (admitted.size > maxAdmitted) admitted.delete(admitted.values().next().value!)
+    admitted.delete(order.segment)
+    admitted.set(order.segment, clock.monotonic() + admittedMs)
+    if (admitted.size > maxAdmitted) admitted.delete(admitted.keys().next().value!)
     return taken
   }
 
@@ -271,16 +287,21 @@ export function createOwnCollector(
     const segment = claimPath.exec(request.url ?? '')?.[1]
     const length = Number(request.headers['content-length'] ?? Number.NaN)
     const ageMs = Number(request.headers[linkHeaders.age] ?? Number.NaN)
-    if (segment === undefined || !(length <= maxManifestBytes) || !(ageMs >= 0)) {
+    const stored = claimStored.safeParse(request.headers[linkHeaders.stored])
+    if (
+      segment === undefined ||
+      !(length <= maxManifestBytes) ||
+      !(ageMs >= 0) ||
+      !stored.success
+    ) {
       request.resume()
       return say(response, 400, { error: { code: 'bad-request', message: 'not a claim' } })
     }
     const chunks: Buffer[] = []
     for await (const chunk of request) chunks.push(chunk as Buffer)
     const manifest = Buffer.concat(chunks)
-    const keep = request.headers[linkHeaders.keep] === '1'
     try {
-      say(response, 200, { taken: await claim({ segment, manifest, ageMs, keep }) })
+      say(response, 200, { taken: await claim({ segment, manifest, ageMs, stored: stored.data }) })
     } catch (error) {
       const { message } = error as Error
       say(response, 503, { error: { code: 'not-now', message } })
@@ -313,12 +334,12 @@ export function createOwnCollector(
     get id() {
       return id
     },
-    taken: manifest =>
+    taken: (manifest, { collector, kind, sequence }) =>
       ask({
-        segment: 'from the shared folder',
+        segment: `${collector}/${kind}/${sequence}`,
         manifest: encodeManifest(manifest),
         ageMs: unknownAge,
-        keep: true,
+        stored: 'here',
       }),
 
     async start() {
@@ -368,7 +389,7 @@ export function createOwnCollector(
     gate: {
       admit({ collector, kind, sequence }) {
         const segment = `${collector}/${kind}/${sequence}`
-        if (collector !== id && !admitted.has(segment)) return false
+        if (collector !== id && !((admitted.get(segment) ?? 0) > clock.monotonic())) return false
         storing.set(segment, (storing.get(segment) ?? 0) + 1)
         return true
       },
