@@ -58,6 +58,12 @@ export interface LogsSearch extends RangeSearch {
   live?: '1'
 }
 
+export interface FailoverSearch {
+  list?: 'operations' | 'notices'
+  /** The one that is shown with its steps: also after the page has followed it to the other server. */
+  operation?: string
+}
+
 export interface DeviceSearch {
   tab?: 'jobs'
   version?: string
@@ -132,9 +138,12 @@ const device = createRoute({
 const failover = createRoute({
   getParentRoute: () => root,
   path: '/failover',
-  validateSearch: (search: Raw): { list?: 'operations' | 'notices' } => {
+  validateSearch: (search: Raw): FailoverSearch => {
     const list = textOf(search.list)
-    return list === 'operations' || list === 'notices' ? { list } : {}
+    return present<FailoverSearch>({
+      list: list === 'operations' || list === 'notices' ? list : undefined,
+      operation: textOf(search.operation),
+    })
   },
   component: lazyRouteComponent(load.failover, 'FailoverPage'),
 })

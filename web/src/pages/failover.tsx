@@ -1,6 +1,6 @@
 import { SegmentedControl } from '@mantine/core'
 import { getRouteApi, Link } from '@tanstack/react-router'
-import { useState } from 'react'
+import { useEffect, useRef } from 'react'
 import type { PairState } from '../api/connection.ts'
 import { useAnswer, useConnection, useGoTo, useMay } from '../api/hooks.ts'
 import { type LivePair, useLivePair } from '../api/use-live-pair.ts'
@@ -21,26 +21,43 @@ const route = getRouteApi('/failover')
 
 export function FailoverPage() {
   const live = useLivePair()
-  const [opened, setOpened] = useState<string | null>(null)
+  const { operation: opened } = route.useSearch()
+  const navigate = route.useNavigate()
   const { pair } = live
-  // What was under way stays to be read when it is done.
-  const running = pair?.operation ?? null
-  if (running !== null && opened === null) setOpened(running)
+  const running = pair?.operation ?? undefined
+
+  function open(operation: string | undefined) {
+    void navigate({
+      search: ({ list }) => ({
+        ...(list === undefined ? {} : { list }),
+        ...(operation === undefined ? {} : { operation }),
+      }),
+      replace: true,
+      resetScroll: false,
+    })
+  }
+  // What is under way stays to be read when it is done.
+  const follow = useRef(open)
+  follow.current = open
+  useEffect(() => {
+    if (running !== undefined) follow.current(running)
+  }, [running])
+
   if (pair === null) return <Loading height={320} />
   return (
     <>
       <h1 className="sr-only">Failover</h1>
       <PairFigures pair={pair} />
-      <PairPanel pair={pair} onDrill={setOpened} />
-      {opened !== null && (
+      <PairPanel pair={pair} onDrill={open} />
+      {opened !== undefined && (
         <OperationPanel
           key={opened}
           id={opened}
-          onClose={opened === running ? undefined : () => setOpened(null)}
+          onClose={opened === running ? undefined : () => open(undefined)}
         />
       )}
       <HeartbeatsPanel {...live} pair={pair} />
-      <Past onOpen={setOpened} />
+      <Past onOpen={open} />
     </>
   )
 }
@@ -180,7 +197,10 @@ function Past({ onOpen }: { onOpen: (id: string) => void }) {
           value={list}
           onChange={value =>
             void navigate({
-              search: value === 'operations' || value === 'notices' ? { list: value } : {},
+              search: ({ operation }) => ({
+                ...(value === 'operations' || value === 'notices' ? { list: value } : {}),
+                ...(operation === undefined ? {} : { operation }),
+              }),
               resetScroll: false,
             })
           }

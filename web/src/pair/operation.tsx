@@ -8,7 +8,10 @@ import { Answered } from '../parts/states.tsx'
 import { Moment, useNow } from '../parts/when.tsx'
 import { kindNames, type Operation, outcomeOf, reportOf } from './words.ts'
 
-/** What is under way, or was last: step by step, across the servers, and its report in the end. */
+/**
+ * What is under way, or was: step by step, across the servers, and its report in the end.
+ * @param onClose none while it is under way
+ */
 export function OperationPanel({
   id,
   onClose,
@@ -28,7 +31,7 @@ export function OperationPanel({
       note={query.data === undefined ? undefined : <Since operation={query.data} />}
       testId="operation"
       actions={
-        query.data?.finished != null && onClose !== undefined ? (
+        onClose !== undefined ? (
           <button type="button" className="linklike" onClick={onClose}>
             Close
           </button>
