@@ -60,8 +60,12 @@ export function nextTerm({ highestTerm }: State, { database, term }: Row): numbe
 }
 
 function lastTermBefore(database: DatabaseIdentity): number {
-  const timeline = Number.parseInt(database?.split('/')[1] ?? '1', 16)
-  return (timeline - 1) * termsOfTimeline
+  return (timelineOf(database) - 1) * termsOfTimeline
+}
+
+/** Rises when the database fails over; 1 where it is not known. */
+export function timelineOf(database: DatabaseIdentity): number {
+  return Number.parseInt(database?.split('/')[1] ?? '1', 16)
 }
 
 /** What has to be on the disk: a crash while it waits must not shorten the wait. */

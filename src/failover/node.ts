@@ -366,7 +366,7 @@ export function createNode(deps: NodeDeps, config: NodeConfig): FailoverNode {
         if (remembering === undefined) void remember()
       }, tickMs)
       await address.start()
-      await lease.start(post)
+      await lease.start(post, memory?.database)
       await peer.start(post)
     },
 

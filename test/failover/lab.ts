@@ -16,6 +16,8 @@ import type { MemberSettings, Said } from './member.ts'
 const program = fileURLToPath(new URL('./member.ts', import.meta.url))
 
 export interface Lab {
+  /** Holds a folder for each server, where its highest term is. */
+  folder: string
   postgres: EmbeddedPostgres
   /** Starts the process of server `a` or `b`; its node starts by the command `start`. */
   member(name: 'a' | 'b', timings?: Timings, change?: Partial<MemberSettings>): Promise<Member>
@@ -23,7 +25,8 @@ export interface Lab {
   stop(): Promise<void>
 }
 
-export async function createLab(): Promise<Lab> {
+/** @param config.postgres false: the members' settings name another database */
+export async function createLab(config: { postgres?: boolean } = {}): Promise<Lab> {
   const folder = await mkdtemp(join(tmpdir(), 'keepwatch-failover-'))
   const [port, linkA, linkB] = await freePorts(3)
   const ports = { a: linkA!, b: linkB! }
@@ -31,17 +34,19 @@ export async function createLab(): Promise<Lab> {
     { log: createLog({ level: 'warn', part: 'lab' }) },
     { dataDir: join(folder, 'postgres'), port: port! },
   )
-  await postgres.start()
+  const own = config.postgres !== false
+  if (own) await postgres.start()
   const authority = await openAuthority(join(folder, 'authority'))
   const members: Member[] = []
   return {
+    folder,
     postgres,
     async member(name, timings = defaultTimings, change = {}) {
       const other = name === 'a' ? 'b' : 'a'
       const identity = await authority.issue({ role: 'server', name, hosts: ['127.0.0.1'] })
       const member = createMember({
         ...{ name, identity, timings },
-        databaseUrl: postgres.url,
+        databaseUrl: own ? postgres.url : '',
         dataDir: join(folder, name),
         takeovers: { most: 100, withinMs: 600_000 },
         linkPort: ports[name],

@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { defaultTimings, type Timings } from '../../src/failover/timings.ts'
 import { createLab, type Lab, type Member } from './lab.ts'
+import { deadline } from './waits.ts'
 
 let lab: Lab
 let members: Member[] = []
@@ -249,12 +250,4 @@ async function handOver(active: Member): Promise<number> {
     return (await active.said('switchover', { from })).accepted
   })
   return asked
-}
-
-async function deadline(reached: () => Promise<boolean>, withinMs = 10_000): Promise<void> {
-  const end = Date.now() + withinMs
-  while (!(await reached())) {
-    if (Date.now() > end) throw new Error(`not reached in ${withinMs} ms`)
-    await new Promise(resolve => setTimeout(resolve, 50))
-  }
 }

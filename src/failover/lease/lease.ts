@@ -1,5 +1,5 @@
 /** The right to be active in a term, for a limited time; who grants it is an adapter's matter. */
-import type { Event, Hold, Row } from '../states.ts'
+import type { DatabaseIdentity, Event, Hold, Row } from '../states.ts'
 
 /** What a lease reports of its own accord; its moments are by the main thread's clock. */
 export type LeaseEvent = Extract<
@@ -43,8 +43,11 @@ export interface Release {
  * released or `watch` is called. Renews only while the main loop is alive.
  */
 export interface Lease {
-  /** Begins to read. Every outcome comes through `report`. */
-  start(report: (event: LeaseEvent) => void): Promise<void>
+  /**
+   * Begins to read. Every outcome comes through `report`. `known`: which database it was before this
+   * process; one that was left behind by a failover is not used.
+   */
+  start(report: (event: LeaseEvent) => void, known: DatabaseIdentity): Promise<void>
   /** Ends everything; a lease that is held is not released by it. */
   stop(): Promise<void>
   /** Answered, within seconds, by exactly one of claimWon, claimLost, claimUnknown. */

@@ -4,6 +4,7 @@
  */
 import { parentPort, workerData } from 'node:worker_threads'
 import type { DatabaseTarget } from '../../lib/database-hosts.ts'
+import type { DatabaseIdentity } from '../states.ts'
 import type { Moment } from '../timings.ts'
 import type { TakeoverLimit } from './grant.ts'
 import type { Claim, LeaseEvent, Release } from './lease.ts'
@@ -12,6 +13,7 @@ import { createLeaseSession } from './session.ts'
 
 export interface RowThreadData {
   targets: readonly DatabaseTarget[]
+  known: DatabaseIdentity
   server: string
   incarnation: string
   /** This server's lease, written down when it begins a term. */
@@ -49,7 +51,7 @@ let due = 0
 let stopped = false
 
 const session = createLeaseSession(
-  { targets: data.targets, applicationName, deadlineMs: data.deadlineMs },
+  { targets: data.targets, known: data.known, applicationName, deadlineMs: data.deadlineMs },
   () => {
     due = 0
     wake()

@@ -2,7 +2,7 @@
 import { Worker } from 'node:worker_threads'
 import type { Clock } from '../../lib/clock.ts'
 import type { DatabaseTarget } from '../../lib/database-hosts.ts'
-import type { Hold } from '../states.ts'
+import type { DatabaseIdentity, Hold } from '../states.ts'
 import { answerMs, type Moment, type Timings } from '../timings.ts'
 import type { TakeoverLimit } from './grant.ts'
 import type { GuardData } from './guard-thread.ts'
@@ -36,12 +36,13 @@ export function createRowLease(
   /** What the threads' clock is ahead of ours. */
   let aheadMs = 0
 
-  function start(report: (event: LeaseEvent) => void): Promise<void> {
+  function start(report: (event: LeaseEvent) => void, known: DatabaseIdentity): Promise<void> {
     if (row !== undefined) throw new Error('the lease has been started already')
     stopping = false
     aheadMs = Number(process.hrtime.bigint()) / 1e6 - deps.clock.monotonic()
     const rowData: RowThreadData = {
       targets: config.targets,
+      known,
       takeovers: config.takeovers,
       leaseMs,
       server: config.name,

@@ -3,6 +3,7 @@ import { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import type { DatabaseTarget } from '../../lib/database-hosts.ts'
+import { timelineOf } from '../lost-terms.ts'
 import type { DatabaseIdentity } from '../states.ts'
 
 export interface LeaseSession {
@@ -14,7 +15,7 @@ export interface LeaseSession {
    */
   transaction<T>(work: (query: Query) => Promise<T | undefined>): Promise<T | undefined>
   close(): void
-  /** Which database the last connection was to. */
+  /** Which database the connection is to, once it stands. */
   readonly database: DatabaseIdentity
   /** Why that is unknown, if it is. */
   readonly unidentified: string | undefined
@@ -27,23 +28,33 @@ export class OutcomeUnknown extends Error {
   override name = 'OutcomeUnknown'
 }
 
-/** A connection to one host, before it is known whether that one takes writes. */
+/** A connection to one host. */
 interface Candidate {
   target: DatabaseTarget
   client: pg.Client
   socket: Socket
+  /** It takes writes, and is not one that was left behind. */
+  ready: boolean
+  database: DatabaseIdentity
+  unidentified: string | undefined
 }
 
 /** PostgreSQL's code for a write where none is taken. */
 const readOnly = '25006'
 
+/** @param config.known which database it was before this process; one that is older is not used */
 export function createLeaseSession(
-  config: { targets: readonly DatabaseTarget[]; applicationName: string; deadlineMs: number },
+  config: {
+    targets: readonly DatabaseTarget[]
+    applicationName: string
+    deadlineMs: number
+    known: DatabaseIdentity
+  },
   notified: () => void,
 ): LeaseSession {
   let opened: Candidate | undefined
   let last = config.targets[0]
-  let database: DatabaseIdentity
+  let database = config.known
   let unidentified: string | undefined
 
   /**
@@ -53,6 +64,8 @@ export function createLeaseSession(
   async function open(): Promise<pg.Client> {
     const tried: Candidate[] = []
     const enough = new AbortController()
+    const soon = () =>
+      sleep(config.deadlineMs / 4, undefined, { signal: enough.signal }).catch(() => {})
     const attempt = async (target: DatabaseTarget) => {
       if (enough.signal.aborted) throw new Error('another host was faster')
       const candidate = createCandidate(target)
@@ -62,14 +75,19 @@ export function createLeaseSession(
     }
     const others = config.targets.filter(target => target !== last)
     const first = last === undefined ? Promise.reject(new Error('there is no host')) : attempt(last)
-    const late = sleep(config.deadlineMs / 4, undefined, { signal: enough.signal }).catch(() => {})
-    const waited = Promise.race([first.catch(() => {}), late])
+    const waited = Promise.race([first.catch(() => {}), soon()])
     const rest = others.map(target => waited.then(() => attempt(target)))
     try {
-      const winner = await Promise.any([first, ...rest])
+      let winner = await Promise.any([first, ...rest])
+      if (database === undefined && others.length > 0) {
+        // Of two that take writes, one was left behind when the other was promoted.
+        await Promise.race([Promise.allSettled([first, ...rest]), soon()])
+        winner = tried.filter(({ ready }) => ready).toSorted(byTimeline)[0] ?? winner
+      }
       opened = winner
       last = winner.target
-      await within(identify(winner.client))
+      database = winner.database ?? database
+      unidentified = winner.unidentified
       return winner.client
     } catch (error) {
       throw error instanceof AggregateError ? reasonOf(error, [last, ...others]) : error
@@ -94,10 +112,11 @@ export function createLeaseSession(
     client.on('error', () => close(client))
     client.on('end', () => close(client))
     client.on('notification', notified)
-    return { target, client, socket }
+    return { target, client, socket, ready: false, database: undefined, unidentified: undefined }
   }
 
-  async function connect({ client, socket }: Candidate) {
+  async function connect(candidate: Candidate) {
+    const { client, socket } = candidate
     try {
       await within(client.connect())
       const { rows } = await within(
@@ -107,7 +126,15 @@ export function createLeaseSession(
       )
       // A replica: what it says may be old, and it cannot be written.
       if (rows[0]?.readonly === true) throw new Error('the database is read-only')
+      await within(identify(candidate))
+      if (config.targets.length > 1 && isBehind(candidate.database, database)) {
+        throw new Error(
+          'it was left behind when another host was promoted: make it a replica of that one, or, if ' +
+            'it was restored on purpose, remove term.json from the data folder of this server',
+        )
+      }
       await within(client.query('LISTEN keepwatch_leadership'))
+      candidate.ready = true
     } catch (error) {
       socket.destroy()
       throw error
@@ -115,19 +142,17 @@ export function createLeaseSession(
   }
 
   /** Once a connection: a server that takes writes keeps its timeline until it restarts. */
-  async function identify(client: pg.Client) {
+  async function identify(candidate: Candidate) {
     try {
-      const { rows } = await client.query<{ id: string }>(
+      const { rows } = await candidate.client.query<{ id: string }>(
         `SELECT system_identifier || '/' || left(pg_walfile_name(pg_current_wal_lsn()), 8) AS id
          FROM pg_control_system()`,
       )
-      database = rows[0]?.id
-      unidentified = undefined
+      candidate.database = rows[0]?.id
     } catch (error) {
       // A managed PostgreSQL may keep these functions to itself.
       if (!answeredByServer(error)) throw error
-      database = undefined
-      unidentified = (error as Error).message
+      candidate.unidentified = (error as Error).message
     }
   }
 
@@ -168,7 +193,7 @@ export function createLeaseSession(
   return {
     close: () => close(),
     get database() {
-      return database
+      return opened?.database
     },
     get unidentified() {
       return unidentified
@@ -202,6 +227,16 @@ export function createLeaseSession(
       throw new OutcomeUnknown((error as Error).message)
     }
   }
+}
+
+function byTimeline(a: Candidate, b: Candidate): number {
+  return timelineOf(b.database) - timelineOf(a.database)
+}
+
+/** The same database as before a failover of it, come back without having noticed. */
+function isBehind(found: DatabaseIdentity, known: DatabaseIdentity): boolean {
+  if (found === undefined || known === undefined) return false
+  return found.split('/')[0] === known.split('/')[0] && timelineOf(found) < timelineOf(known)
 }
 
 /** What stands in the way at each host; at a single one, that error itself. */
