@@ -28,7 +28,7 @@ import { createRolesWitness, type RolesWitness } from './witness/roles.ts'
 import { createWriterWitness, type WriterWitness } from './witness/writer.ts'
 
 const main = join(import.meta.dirname, '../../src/main.ts')
-const settleDeadlineMs = 90_000
+const settleDeadlineMs = 180_000
 const diskBytes = '1500m'
 const watched = 'watched'
 

@@ -82,9 +82,7 @@ export async function readStored(
   spans: readonly Span[],
   virtualStream: string | undefined,
 ): Promise<Stored> {
-  for (const { server, stream, sent, lost, doubled } of await lab.count()) {
-    if (lost > 0 || doubled > 0) console.error('DEBUG', { server, stream, sent, lost, doubled })
-  }
+  await lab.count()
   const result: Stored = { missing: [], firstStored: {} }
   const engines = []
   try {
@@ -107,10 +105,6 @@ export async function readStored(
           }
         }
         const sent = high - low + 1
-        if (/collector/.test(name) && have.size < sent) {
-          const miss = []; for (let n = low; n <= high; n++) if (!have.has(n)) miss.push(n)
-          console.error('DEBUG', what, name, low, high, miss.length, miss[0], miss.at(-1))
-        }
         result.missing.push({ what, stream: name, sent, lost: sent - have.size, doubled })
       }
     }
