@@ -265,7 +265,9 @@ async function play(steps: readonly Step[], folder: string) {
         break
       case 7:
         if (self.alive && other.alive && segment && !other.store.has(segment.id)) {
-          if ((await claim(self, other, segment)) && detail & 1) begin(other, segment)
+          // It may come long after it was claimed.
+          const claimed = (detail & 2) !== 0 || (await claim(self, other, segment))
+          if (claimed && detail & 1) begin(other, segment)
         }
         break
       case 8: {

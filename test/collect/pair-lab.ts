@@ -33,6 +33,7 @@ export interface Pair {
   readonly members: Record<Name, PairMember>
   start(name: Name, knows?: readonly Name[]): Promise<PairMember>
   dataDir(name: Name): string
+  linkPort(name: Name): number
 }
 
 const noPorts = { netflow: 0, ipfix: 0, sflow: 0, syslog_udp: 0, syslog_tcp: 0, traps: 0 }
@@ -51,6 +52,7 @@ export function createPair(
   return {
     members,
     dataDir,
+    linkPort: name => linkPorts[name],
     async start(name, knows = ['a', 'b']) {
       if (linkPorts[name] === 0) linkPorts[name] = await freePort()
       for (const other of knows) if (linkPorts[other] === 0) linkPorts[other] = await freePort()

@@ -28,6 +28,7 @@ import {
   settingsOf,
   until,
 } from './lab.ts'
+import { createPair } from './pair-lab.ts'
 
 let lab: Lab
 let spool: string
@@ -52,6 +53,32 @@ const sorted = (numbers: number[]) => numbers.toSorted((a, b) => a - b)
 const has = (name: string, count: number) => () => numbersIn(lab.stored(name)).length >= count
 /** A port at which nobody listens. */
 const nowhere = 9
+
+test('a collector that was told of one server learns of the other, and delivers to both', async () => {
+  const pair = createPair(lab)
+  const a = await pair.start('a')
+  const { program, ports, state } = await lab.collector(
+    settingsOf(spool, { a: pair.linkPort('a') }),
+  )
+  await sendNumbers(ports.syslog_udp, 0, 100)
+  await until('it has learnt', async () => (await state()).deliveries.length === 2)
+  const b = await pair.start('b')
+  await sendNumbers(ports.syslog_udp, 100, 200)
+  await until('b has what came', has('b', 100))
+  await until('a has everything', has('a', 200))
+  await program.kill('SIGKILL')
+  const again = await lab.collector(settingsOf(spool, { a: pair.linkPort('a') }))
+  expect((await again.state()).deliveries).toHaveLength(2)
+  // The second server leaves the pair, and dies.
+  await b.program.kill('SIGKILL')
+  await a.servers(['a'])
+  await sendNumbers(again.ports.syslog_udp, 200, 300)
+  await until('it is forgotten', async () => (await again.state()).deliveries.length === 1)
+  await until('nothing waits for it', async () =>
+    (await again.state()).kinds.every(({ backlog }) => backlog === 0),
+  )
+  expect(sorted(numbersIn(lab.stored('a')))).toEqual(range(300))
+}, 60_000)
 
 test('a server that was away is fed what it missed, but for a segment that rotted meanwhile', async () => {
   const a = await lab.receiver('a')
