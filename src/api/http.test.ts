@@ -167,6 +167,20 @@ describe('a standby where no address moves', () => {
     expect(errorBody.parse(changed.json).error.code).toBe('not-active')
   })
 
+  test('hands the log-in over to where it sends somebody', async () => {
+    noMove()
+    const opened = await edge.call('GET', '/devices', {
+      headers: { ...page, cookie: edge.cookieOf('viewer') },
+    })
+    expect(opened.headers.location).toMatch(
+      new RegExp(`^${otherConsole}/devices#hand-over=code-[0-9a-f-]{36}$`),
+    )
+    const stranger = await edge.call('GET', '/devices', {
+      headers: { ...page, cookie: 'keepwatch=guessed' },
+    })
+    expect(stranger.headers.location).toBe(`${otherConsole}/devices`)
+  })
+
   test('answers questions itself, and shows its own console to who asks for it', async () => {
     noMove()
     expect(

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Server as TlsServer } from 'node:tls'
 import cookie from '@fastify/cookie'
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify'
@@ -54,6 +55,8 @@ export interface HttpDeps {
   authenticate(secret: string, via: 'session' | 'token'): Promise<Caller | undefined>
   /** What makes this process unfit to serve, in words; empty if nothing. */
   unhealthy(): string[]
+  /** A code that logs the owner of this session's secret in at the other server, once. */
+  handOver?(secret: string): Promise<string | undefined>
   /** Has the active server answer what a local caller asked of this standby. @throws ApiError */
   forward?(request: ForwardedRequest): Promise<{ status: number; body: unknown }>
 }
@@ -102,6 +105,8 @@ const defaultRequestDeadlineMs = 60_000
 const headDeadlineMs = 15_000
 const arrivalDeadlineMs = 30_000
 const maxConnections = 1000
+/** A page is not kept from its reader for longer, only because he may have to log in there. */
+const handOverDeadlineMs = 1000
 const maxStreams = 100
 /** Of a path that is nobody's, in the answer and in the log. */
 const shownPath = 100
@@ -164,7 +169,10 @@ export function createHttp(deps: HttpDeps, config: HttpConfig): HttpServer {
     const origins = deps.pair.origins()
     setSecurityHeaders(reply, origins)
     const page = standbyOnly() && pageOfActive(asked(request), deps.pair.activeConsole())
-    if (page) return reply.header('Cache-Control', 'no-store').redirect(page, 307)
+    if (page) {
+      const there = page + (await logInAt(page, request))
+      return reply.header('Cache-Control', 'no-store').redirect(there, 307)
+    }
     const judgement = judgeOrigin(request, reply, origins)
     if (judgement === 'preflight') return reply.code(204).send()
     if (judgement === 'foreign') {
@@ -173,6 +181,17 @@ export function createHttp(deps: HttpDeps, config: HttpConfig): HttpServer {
       return fail(reply, new ApiError('not-allowed', `requests from ${from} are not accepted`))
     }
   })
+  /** The fragment with which who is logged in here is logged in there; empty if it cannot be had. */
+  async function logInAt(page: string, request: FastifyRequest): Promise<string> {
+    // Of hosts with one name the cookie is one, too.
+    if (!deps.handOver || URL.parse(page)?.hostname === request.hostname) return ''
+    const secret = sessionIn(request.headers.cookie)
+    if (secret === undefined) return ''
+    const late = sleep(handOverDeadlineMs, undefined, { ref: false })
+    const code = await Promise.race([deps.handOver(secret).catch(() => undefined), late])
+    return code === undefined ? '' : `#hand-over=${code}`
+  }
+
   function standbyOnly(): boolean {
     return deps.pair.role() !== 'active' && !deps.pair.addressMoves()
   }
@@ -384,6 +403,12 @@ export function createHttp(deps: HttpDeps, config: HttpConfig): HttpServer {
       return port
     },
   }
+}
+
+/** Before the cookies are parsed. */
+function sessionIn(header: string | undefined): string | undefined {
+  const value = header?.split(/; */).find(pair => pair.startsWith(`${sessionCookie}=`))
+  return value === undefined ? undefined : decodeURIComponent(value.slice(sessionCookie.length + 1))
 }
 
 function asked({ method, url, headers }: FastifyRequest): Asked {

@@ -51,6 +51,8 @@ import { createWrite } from './write.ts'
 const goneMs = 600_000
 /** A planned hand-over waits so long for mails that are under way. */
 const drainMs = 300
+/** A browser that is sent to the other server is there by then. */
+const handOverSeconds = 60
 
 export interface KeepwatchServer extends Component {
   /** Of the console. */
@@ -321,6 +323,8 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
         },
       }),
       forward: setup.forward,
+      handOver: async secret =>
+        (await logIns.sessions.createHandOver(secret, handOverSeconds))?.code,
       unhealthy: () => (telemetry.ready() ? [] : ['the telemetry engine does not answer']),
     },
     {
