@@ -25,13 +25,19 @@ export interface Lab {
   stop(): Promise<void>
 }
 
-/** @param config.postgres false: the members' settings name another database */
-export async function createLab(config: { postgres?: boolean } = {}): Promise<Lab> {
+/**
+ * @param config.postgres false: the members' settings name another database
+ * @param config.quiet nothing is logged
+ */
+export async function createLab(
+  config: { postgres?: boolean; quiet?: boolean } = {},
+): Promise<Lab> {
   const folder = await mkdtemp(join(tmpdir(), 'keepwatch-failover-'))
+  const log = config.quiet === true ? 'silent' : 'warn'
   const [port, linkA, linkB] = await freePorts(3)
   const ports = { a: linkA!, b: linkB! }
   const postgres = createEmbeddedPostgres(
-    { log: createLog({ level: 'warn', part: 'lab' }) },
+    { log: createLog({ level: log, part: 'lab' }) },
     { dataDir: join(folder, 'postgres'), port: port! },
   )
   const own = config.postgres !== false
@@ -48,7 +54,8 @@ export async function createLab(config: { postgres?: boolean } = {}): Promise<La
         ...{ name, identity, timings },
         databaseUrl: own ? postgres.url : '',
         dataDir: join(folder, name),
-        takeovers: { most: 100, withinMs: 600_000 },
+        log,
+        takeovers: { most: 100, withinMs: 10_000 },
         linkPort: ports[name],
         peer: { name: other, host: '127.0.0.1', port: ports[other] },
         ...change,

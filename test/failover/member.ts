@@ -26,6 +26,7 @@ export interface MemberSettings {
   /** One host, or several of which one takes writes. */
   databaseUrl: string
   dataDir: string
+  log: 'warn' | 'silent'
   takeovers: TakeoverLimit
   linkPort: number
   peer: PeerAddress
@@ -39,10 +40,12 @@ export type Said =
   | { said: 'begun' | 'stopped' }
   | { said: 'switchover'; accepted: boolean; sentence: string }
   | { said: 'written'; term: number; refused: number }
+  /** Of the hammering: the first write of a term that succeeded, or that was refused. */
+  | { said: 'first-write' | 'first-refusal'; term: number }
 
 const settings = JSON.parse(process.argv[2]!) as MemberSettings
 const clock = systemClock
-const log = createLog({ level: 'warn', part: settings.name })
+const log = createLog({ level: settings.log, part: settings.name })
 
 let node: FailoverNode | undefined
 let database: Database | undefined
@@ -74,7 +77,9 @@ async function obey(command: string) {
     case 'switchover':
       return say({ said: 'switchover', ...node!.switchover() })
     case 'hammer':
-      return hammer()
+      return hammer(fencedWrite)
+    case 'hammer-unfenced':
+      return hammer(unfencedWrite)
     case 'unwell':
       return node!.health('its disk is full')
     case 'well':
@@ -143,20 +148,21 @@ async function begin() {
 }
 
 /** The worst client: goes on with the term that it once had, whatever the lease says. */
-async function hammer() {
+async function hammer(write: (term: number) => Promise<unknown>) {
   let refused = 0
+  let lastWritten: number | undefined
+  let lastRefused: number | undefined
   for (;;) {
     const term = hammered
     if (term === undefined) await pause(5)
     else {
       try {
-        await database!.fenced(term, { name: settings.name }, tx =>
-          tx.query(`INSERT INTO audit (who, action, subject, term) VALUES ($1, 'hammer', '', $2)`, [
-            settings.name,
-            tx.term,
-          ]),
-        )
+        await write(term)
+        if (lastWritten !== term) say({ said: 'first-write', term })
+        lastWritten = term
       } catch {
+        if (lastRefused !== term) say({ said: 'first-refusal', term })
+        lastRefused = term
         refused++
         if (refused % 20 === 1) say({ said: 'written', term, refused })
         await pause(20)
@@ -164,6 +170,18 @@ async function hammer() {
       await pause(1)
     }
   }
+}
+
+const insertion = `INSERT INTO audit (who, action, subject, term) VALUES ($1, 'hammer', '', $2)`
+
+function fencedWrite(term: number) {
+  const { name } = settings
+  return database!.fenced(term, { name }, tx => tx.query(insertion, [name, tx.term]))
+}
+
+/** What a program would do that knows no fence; refused as long as the trigger is there. */
+function unfencedWrite(term: number) {
+  return database!.query(insertion, [settings.name, term])
 }
 
 function pause(ms: number) {
