@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import {
   holdOf,
@@ -552,4 +552,22 @@ describe('the table', () => {
     const table = [`| event | ${kinds.join(' | ')} |`, ...rows]
     expect(table.filter(line => !written.includes(line))).toEqual([])
   })
+})
+
+test('every test that an invariant of SPEC.md names is there', () => {
+  const read = (path: string) => readFileSync(new URL(path, import.meta.url), 'utf8')
+  const beside = ['machine', 'node', 'peer', 'timings'].map(name => read(`./${name}.test.ts`))
+  const suites = '../../test/failover/'
+  const others = readdirSync(new URL(suites, import.meta.url))
+    .filter(name => name.endsWith('.test.ts'))
+    .map(name => read(suites + name))
+  const sources = [...beside, ...others].join('\n')
+  const [, invariants] = /## Invariants\n([\s\S]*?)\n### /.exec(read('./SPEC.md'))!
+  const named = [...invariants!.matchAll(/"([^"]+)"/g)].map(([, name]) =>
+    name!.replaceAll(/\s+/g, ' '),
+  )
+  expect(named.length).toBeGreaterThan(40)
+  // An ellipsis stands for what a test puts in.
+  const missing = named.filter(name => name.split('…').some(part => !sources.includes(part.trim())))
+  expect(missing).toEqual([])
 })
