@@ -48,6 +48,7 @@ const linkState: z.ZodType<LinkState> = z.object({
   version: z.string().max(64).catch('unknown'),
   address: z.boolean().catch(false),
   macs: z.array(z.string().max(20)).max(64).catch([]),
+  clockMs: z.number().optional().catch(undefined),
 })
 
 const maxAnswerBytes = 4096
