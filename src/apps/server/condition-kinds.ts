@@ -42,6 +42,20 @@ export const conditionKinds = {
       'Segments stay in the local spool meanwhile: nothing is lost, unless this server is lost before the folder is back.',
     act: ['Repair the folder, or the network to it; it is used again by itself.'],
   },
+  'versions-differ': {
+    class: selfMonitoring,
+    means:
+      'An upgrade was begun and has not come to its end. The pair works, but should not stay so.',
+    act: [
+      'keepwatch upgrade --status says how far it is, and why.',
+      'Then say keepwatch upgrade again.',
+    ],
+  },
+  'upgrade-failed': {
+    class: selfMonitoring,
+    means: 'Both servers run what they ran before, unless the text says otherwise.',
+    act: ['keepwatch upgrade --status shows each step.', 'Mend the reason and upgrade again.'],
+  },
   'disk-space': {
     class: selfMonitoring,
     means: 'When the disk is full the server hands over, or stops storing.',

@@ -79,6 +79,38 @@ describe('of the pair it says', () => {
   test('that the shared folder cannot be used', () => {
     expect(keys({ folderFault: 'it hangs.' })).toEqual(['critical shared-folder/server-a'])
   })
+  test('that its servers run different versions for long', () => {
+    const mixed = (minutes: number) =>
+      conditionsNow({
+        ...well,
+        status: { ...status, version: '0.3.0' } as NodeStatus,
+        startedAt: new Date(now - 60 * 60_000),
+        directory: {
+          peer: () =>
+            ({
+              name: 'server-b',
+              version: '0.2.0',
+              startedAt: new Date(now - minutes * 60_000),
+            }) as KnownServer,
+        },
+      })
+    expect(mixed(9)).toEqual([])
+    expect(mixed(11).map(({ text }) => text)).toEqual([
+      'server-a runs version 0.3.0 and server-b version 0.2.0, for 11 minutes.',
+    ])
+  })
+  test('that the last upgrade failed, for a day', () => {
+    const failed = (hours: number) =>
+      keys({
+        upgrade: {
+          version: '0.3.0',
+          failure: 'server-b could not run it',
+          finished: new Date(now - hours * 3_600_000),
+        },
+      })
+    expect(failed(1)).toEqual(['warning upgrade-failed/pair'])
+    expect(failed(25)).toEqual([])
+  })
   test('that files are behind, and why', () => {
     const [found] = conditionsNow({ ...well, sync: { behindMs: 0, error: 'no space left' } })
     expect(found).toMatchObject({ key: 'sync-behind/pair', class: 'synchronization' })

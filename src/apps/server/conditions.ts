@@ -15,6 +15,10 @@ export const collectorAwayMs = 15_000
 const backlogBytes = { raise: 1024 ** 3, clear: 256 * 1024 ** 2 }
 const segmentsBehind = { raise: 1000, clear: 100 }
 const behindMs = { raise: 300_000, clear: 30_000 }
+/** Longer than a rolling upgrade takes. */
+const mixedMs = 600_000
+/** Told about for so long, unless another is begun. */
+const upgradeFailedMs = 86_400_000
 const noticesWaitingMs = { raise: 900_000, clear: 60_000 }
 
 /** How far the files and settings of the standby are behind. */
@@ -24,11 +28,20 @@ export interface SyncLag {
   error: string | null
 }
 
+/** The last upgrade of the pair. */
+export interface LastUpgrade {
+  version: string
+  failure: string
+  finished: Date
+}
+
 /** What is known without the database. */
 export interface LiveInput {
   now: number
   status: NodeStatus
   directory: Pick<Directory, 'peer'>
+  /** When this server began, by the database's clock. */
+  startedAt?: Date | undefined
   collectors: readonly { state: CollectorState; seenAt: number }[]
   /** Keys of the alarms that are open: they end later than they begin. */
   open?: ReadonlySet<string> | undefined
@@ -41,6 +54,8 @@ export interface LiveInput {
 export interface ConditionsInput extends LiveInput {
   failingDevices: readonly { id: string; name: string; failure: string }[]
   outbox?: OutboxTrouble | undefined
+  /** If it failed. */
+  upgrade?: LastUpgrade | undefined
 }
 
 /** All of it; what belongs to alarms that are raised and cleared. */
@@ -57,6 +72,7 @@ export function conditionsNow(input: ConditionsInput): Condition[] {
       ),
     ),
     ...(input.outbox ? ofOutbox(input.outbox, input.open ?? new Set()) : []),
+    ...(input.upgrade ? ofUpgrade(input.upgrade, input.now) : []),
   ]
 }
 
@@ -83,8 +99,9 @@ function withoutDatabase(input: LiveInput): Condition[] {
   ]
 }
 
-function ofPair({ status, directory, folderFault, sync, open = new Set() }: LiveInput) {
-  const found: Condition[] = []
+function ofPair(input: LiveInput) {
+  const { status, directory, folderFault, sync, open = new Set() } = input
+  const found: Condition[] = ofVersions(input)
   const peer = directory.peer()
   const evidence = status.peer?.evidence
   if (peer && evidence && evidence.kind !== 'nobody') {
@@ -126,6 +143,25 @@ function ofPair({ status, directory, folderFault, sync, open = new Set() }: Live
     found.push(condition('sync-behind', 'pair', 'warning', peer?.name ?? 'standby', text))
   }
   return found
+}
+
+/** A version changes by a restart only, so they differ since the later of the two. */
+function ofVersions({ status, directory, startedAt, now }: LiveInput): Condition[] {
+  const peer = directory.peer()
+  if (peer === undefined || startedAt === undefined || peer.version === status.version) return []
+  const forMs = now - Math.max(startedAt.getTime(), peer.startedAt.getTime())
+  if (forMs <= mixedMs) return []
+  const { server, version } = status
+  const text =
+    `${server} runs version ${version} and ${peer.name} version ${peer.version}, ` +
+    `for ${Math.floor(forMs / 60_000)} minutes.`
+  return [condition('versions-differ', 'pair', 'warning', 'pair', text)]
+}
+
+function ofUpgrade({ version, failure, finished }: LastUpgrade, now: number): Condition[] {
+  if (now - finished.getTime() > upgradeFailedMs) return []
+  const text = `The upgrade to ${version} failed: ${failure}`
+  return [condition('upgrade-failed', 'pair', 'warning', 'pair', text)]
 }
 
 /** Who has paused takeovers when there were too many of them. */

@@ -5,9 +5,12 @@ import type { SharedFolder } from '../../failover/folder/folder.ts'
 import type { FailoverNode } from '../../failover/node.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { Devices } from '../../store/postgres/devices.ts'
+import type { Operation, Operations } from '../../store/postgres/operations.ts'
 import type { Outbox } from '../../store/postgres/outbox.ts'
+import type { UpgradeReport } from '../upgrade/plan.ts'
 import {
   conditionsNow,
+  type LastUpgrade,
   type LiveInput,
   liveConditions,
   noticeAlarmPrefix,
@@ -27,6 +30,7 @@ export function createWhatIsWrong(deps: {
   files: Pick<FileSync, 'state'>
   devices: Pick<Devices, 'list'>
   outbox: Pick<Outbox<never>, 'trouble'>
+  operations: Pick<Operations, 'list'>
 }): {
   /** All of it, for alarms. */
   all(open: ReadonlySet<string>): Promise<Condition[]>
@@ -41,6 +45,7 @@ export function createWhatIsWrong(deps: {
     const collectors = deps.receiver.collectors()
     return {
       ...{ now: clock.wall(), status, directory, collectors, open },
+      startedAt: directory.servers().find(({ name }) => name === status.server)?.startedAt,
       vitals: deps.vitals.now(),
       folderFault: folder.fault?.text ?? folder.spool?.error,
       sync: lagOf(deps.files.state(), clock.wall()),
@@ -51,13 +56,15 @@ export function createWhatIsWrong(deps: {
     live: () => liveConditions(live()),
 
     async all(open) {
-      const [devices, outbox] = await Promise.all([
+      const [devices, outbox, upgrades] = await Promise.all([
         deps.devices.list(),
         deps.outbox.trouble(noticeAlarmPrefix),
+        deps.operations.list({ kind: 'upgrade', limit: 1 }),
       ])
       return conditionsNow({
         ...live(open),
         outbox,
+        upgrade: failureOf(upgrades.rows[0]),
         failingDevices: devices.flatMap(({ id, name, enabled, lastJob }) =>
           enabled && lastJob?.state === 'failed'
             ? [{ id, name, failure: lastJob.failure ?? 'no reason given' }]
@@ -65,6 +72,18 @@ export function createWhatIsWrong(deps: {
         ),
       })
     },
+  }
+}
+
+function failureOf(
+  upgrade: Pick<Operation, 'ok' | 'finished' | 'report'> | undefined,
+): LastUpgrade | undefined {
+  if (upgrade?.ok !== false || upgrade.finished === null) return undefined
+  const { version, failure } = (upgrade.report ?? {}) as Partial<UpgradeReport>
+  return {
+    version: version ?? 'another version',
+    failure: failure ?? 'no reason was given',
+    finished: upgrade.finished,
   }
 }
 
