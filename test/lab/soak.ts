@@ -57,6 +57,7 @@ const lab = await openLab({
   clocks: clocksCanBeSet,
   sharedFolder: true,
   virtualAddresses: true,
+  ownCollectors: true,
   streams: [...throughCollector, ...throughVirtual, ...toBoth],
 })
 let failure: Error | undefined

@@ -94,6 +94,7 @@ async function onPair(
     realDisk: true,
     restartMs: 100,
     virtualAddresses: true,
+    ownCollectors: true,
     streams: [...throughCollector, ...throughVirtual],
   })
   try {
