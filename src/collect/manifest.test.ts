@@ -134,10 +134,17 @@ test('a datagram is known by its bytes and its listener', () => {
   expect(Number.isSafeInteger(hash)).toBe(true)
   expect(hashDatagram(1, Buffer.from(bytes))).toBe(hash)
   expect(hashDatagram(2, bytes)).not.toBe(hash)
-  for (const at of [0, 63, 64, 400, 1399]) {
+  for (const at of [0, 3, 17, 63, 64, 128, 1336, 1399]) {
     const other = Buffer.from(bytes)
     other[at] = 8
     expect(hashDatagram(1, other), `byte ${at}`).not.toBe(hash)
+  }
+  const message = Buffer.alloc(500, 7)
+  const known = hashDatagram(1, message)
+  for (const at of message.keys()) {
+    const other = Buffer.from(message)
+    other[at] = 8
+    expect(hashDatagram(1, other), `byte ${at}`).not.toBe(known)
   }
   const all = new Set(
     Array.from({ length: 50_000 }, (_, i) => hashDatagram(1, Buffer.from(`${i}`))),

@@ -235,7 +235,7 @@ export function createReception(
 
     hear(arrival) {
       if (direct && isFresh(arrival.received)) {
-        if (ring.alreadyClaimed(arrival, clock.monotonic())) counts.late++
+        if (ring.expectsLate && ring.alreadyClaimed(arrival, clock.monotonic())) counts.late++
         else if (!intake.repeated(arrival)) intake.take(arrival)
         return
       }

@@ -26,6 +26,8 @@ export interface RingBounds {
 export interface Ring<D extends Heard> {
   /** @param now monotonic milliseconds */
   hear(datagram: D, now: number): void
+  /** Some of what was announced has not come yet. */
+  readonly expectsLate: boolean
   /** Whether the datagram belongs to a segment that was announced before it came; kept until that is stored. */
   alreadyClaimed(datagram: D, now: number): boolean
   /**
@@ -244,7 +246,11 @@ export function createRing<D extends Heard>(bounds: RingBounds): Ring<D> {
       if (!comesLate(datagram, now)) keep(datagram, undefined, now)
     },
 
-    alreadyClaimed: (datagram, now) => early.size + earlier.size > 0 && comesLate(datagram, now),
+    get expectsLate() {
+      return early.size + earlier.size > 0
+    },
+
+    alreadyClaimed: comesLate,
 
     claim(segment, manifest, until, now) {
       for (const entry of promises.get(segment)?.entries ?? []) release(entry)
