@@ -61,7 +61,8 @@ export async function createLab(
         ...change,
       })
       members.push(member)
-      await member.said('ready')
+      // Time to load the program on a busy machine.
+      await member.said('ready', { withinMs: 60_000 })
       return member
     },
     async query(sql, params = []) {

@@ -39,9 +39,12 @@ const takeoverMs = 20_000
 export async function countStaleCommits(config: Config): Promise<StaleCommits> {
   const { pairs, trials } = config
   const share = Math.ceil(trials / pairs)
-  const outcomes = await Promise.all(
-    Array.from({ length: Math.ceil(trials / share) }, () => runPair({ ...config, trials: share })),
+  const runs = Array.from({ length: Math.ceil(trials / share) }, () =>
+    runPair({ ...config, trials: share }),
   )
+  // Each cleans up before anything is thrown.
+  await Promise.allSettled(runs)
+  const outcomes = await Promise.all(runs)
   const sum = (key: keyof StaleCommits) => outcomes.reduce((all, one) => all + one[key], 0)
   return {
     trials: sum('trials'),
