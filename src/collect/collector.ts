@@ -50,6 +50,11 @@ export interface Collector extends Component {
 export interface PairCollector extends Collector {
   /** To be said each second: one that hears nothing for a while takes in nothing until it does. */
   setRole(role: Role, storing: Iterable<string>): void
+  /**
+   * Addresses of the pair that this host has: who asks there is answered from there. To be said each
+   * second.
+   */
+  setAnswering(addresses: readonly string[]): void
   /** Who must have each segment from now on; the own server is always among them. */
   setServers(servers: readonly NamedServer[]): void
   /** @see Reception.claim */
@@ -160,7 +165,7 @@ export function createCollector(
       })
       if (sealer.congested) syslogTcp?.pause()
     },
-    reply: (bytes, address, port) => trapListener?.reply(bytes, address, port),
+    reply: (bytes, address, port, at) => trapListener?.reply(bytes, address, port, at),
     onFailure: (listener, error) => tally.count('decoder-failed', () => ({ listener, error })),
   })
   const templates = createTemplatesFile(
@@ -179,6 +184,7 @@ export function createCollector(
   /** Opening and closing of the syslog port, one after the other. */
   let turning: Promise<void> = Promise.resolve()
 
+  const section = pair === undefined ? 'listen' : 'collect.listen'
   const listeners: Listener[] = []
   for (const name of ['netflow', 'ipfix', 'sflow', 'syslog_udp'] as const) addUdp(name)
   const trapListener = addUdp('traps')
@@ -193,6 +199,7 @@ export function createCollector(
           },
           {
             name: 'syslog_tcp',
+            section,
             address: listen.address,
             port: listen.syslog_tcp,
             maxConnections: listen.maxConnections,
@@ -209,14 +216,16 @@ export function createCollector(
     const senders = createSourceNames(name)
     const listener = createUdpListener(
       { log },
-      { name, address, port, bufferBytes },
-      (bytes, from) => {
+      // Of all that is received, only an INFORM is answered.
+      { name, address, port, bufferBytes, section, answers: name === 'traps' },
+      (bytes, from, at) => {
         if (!accepting) return
         const arrival = {
           listener: name,
           bytes,
           address: from.address,
           port: from.port,
+          at,
           received: clock.wall(),
           hash: 0,
           source: name as string,
@@ -405,6 +414,7 @@ export function createCollector(
       reception?.setRole(role, storing)
       turnTcp()
     },
+    setAnswering: addresses => trapListener?.setAnswering(addresses),
     setServers,
     claim(claim) {
       if (reception === undefined) throw new Error('this collector is not one of a pair')

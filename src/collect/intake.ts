@@ -29,6 +29,8 @@ export interface Arrival {
   bytes: Buffer
   address: string
   port: number
+  /** The address that was asked, where it has a socket of its own. */
+  at?: string | undefined
   /** When it came, ms since 1970. */
   received: number
   /** 0 where nobody asks for manifests. */
@@ -93,6 +95,7 @@ interface Reply {
   bytes: Uint8Array
   address: string
   port: number
+  at: string | undefined
 }
 
 export const kindOf: Record<UdpListenerName, Kind> = {
@@ -113,7 +116,7 @@ export function createIntake(deps: {
   /** @param onSealed to be called when the block is on disk and, where it matters, elsewhere too */
   onBlock: (block: Block & { manifest: Manifest | undefined }, onSealed: () => void) => void
   /** Sends from the traps' port. */
-  reply: (bytes: Uint8Array, address: string, port: number) => void
+  reply: (bytes: Uint8Array, address: string, port: number, at: string | undefined) => void
   onFailure: (listener: string, error: unknown) => void
 }): Intake {
   const { clock } = deps
@@ -199,13 +202,13 @@ export function createIntake(deps: {
     `${address} ${hash || hashDatagram(0, bytes)}`
 
   function takeTrap(arrival: Arrival) {
-    const { bytes, address, port, received } = arrival
+    const { bytes, address, port, at, received } = arrival
     if (!isInform(bytes)) return traps.decode(bytes, sender(address), received)
     const key = informKey(arrival)
     const reply = traps.decode(bytes, sender(address), received)
     if (reply === undefined) return
     informs.note(key, 'sealing', clock.monotonic())
-    replies.push({ key, bytes: reply.bytes, address, port })
+    replies.push({ key, bytes: reply.bytes, address, port, at })
     informTimer ??= setTimeout(() => seal('trap'), informSealMs)
   }
 
@@ -216,10 +219,10 @@ export function createIntake(deps: {
     const state = informs.state(key)
     if (state === undefined) return false
     if (state === 'sealing') return true
-    const { bytes, address, port, received } = arrival
+    const { bytes, address, port, at, received } = arrival
     const answer =
       state === 'heard' ? answers.decode(bytes, sender(address), received)?.bytes : state
-    if (answer !== undefined) deps.reply(answer, address, port)
+    if (answer !== undefined) deps.reply(answer, address, port, at)
     return true
   }
 
@@ -257,9 +260,9 @@ export function createIntake(deps: {
     lane.rows += rows
     const block = { kind, native, rows, firstMs, lastMs }
     deps.onBlock({ ...block, manifest: rank === undefined ? undefined : manifest }, () => {
-      for (const { key, bytes, address, port } of open) {
+      for (const { key, bytes, address, port, at } of open) {
         informs.note(key, bytes, clock.monotonic())
-        deps.reply(bytes, address, port)
+        deps.reply(bytes, address, port, at)
       }
     })
   }

@@ -12,6 +12,7 @@ import {
   createUdpListener,
   ListenError,
   type Listener,
+  type UdpListener,
 } from './listen.ts'
 
 const log = createLog({ level: 'silent', part: 'test' })
@@ -69,6 +70,42 @@ describe('a UDP listener', () => {
     client.send('inform', listener.port, '127.0.0.1')
     expect(await answer).toBe(`inform ${listener.port}`)
     client.close()
+  })
+
+  test.skipIf(process.platform !== 'linux')(
+    'answers from the address that was asked while that has a socket of its own',
+    async () => {
+      const listener: UdpListener = await started(
+        createUdpListener({ log }, { ...udp, answers: true }, (bytes, from, at) =>
+          listener.reply(bytes, from.address, from.port, at),
+        ),
+      )
+      const client = createSocket('udp4')
+      const answers: string[] = []
+      client.on('message', (_, from) => answers.push(from.address))
+      const answeredFrom = async () => {
+        answers.length = 0
+        client.send('inform', listener.port, '127.0.0.2')
+        await vi.waitFor(() => expect(answers).toHaveLength(1))
+        return answers[0]
+      }
+      expect(await answeredFrom()).toBe('127.0.0.1')
+      // One that this host does not have, as when the address has just moved away, harms nobody.
+      listener.setAnswering(['127.0.0.2', '192.0.2.1'])
+      await vi.waitFor(async () => expect(await answeredFrom()).toBe('127.0.0.2'))
+      listener.setAnswering([])
+      expect(await answeredFrom()).toBe('127.0.0.1')
+      client.close()
+    },
+  )
+
+  test('lets no second listener have a port whose addresses have sockets of their own', async () => {
+    const first = await started(createUdpListener({ log }, { ...udp, answers: true }, () => {}))
+    const again = { ...udp, port: first.port, answers: true }
+    const second = createUdpListener({ log }, again, () => {})
+    await expect(second.start()).rejects.toThrow(
+      `UDP port ${first.port} (listen.syslog_udp) is taken`,
+    )
   })
 
   test('names the port, who may hold it and what to set when it is taken', async () => {

@@ -41,11 +41,16 @@ export interface ListenerConfig {
   address: string
   /** 0: any free one. */
   port: number
+  /** Where its port is set, for messages. Default `listen`. */
+  section?: string
 }
 
 const maxSenders = 65_536
 /** Below this, a pause of tens of milliseconds overflows the buffer of a busy port. */
 const tightBufferBytes = 4_000_000
+
+/** For what is in the socket of an address that the host has just lost. */
+const drainMs = 1000
 
 /** Sixteen bytes of a sender's address, remembered by its text so that a datagram costs a look-up. */
 export function createSenderCache(): (address: string) => Uint8Array {
@@ -62,24 +67,85 @@ export function createSenderCache(): (address: string) => Uint8Array {
 }
 
 export interface UdpListener extends Listener {
-  /** Sends from the listening port. What cannot be sent is the sender's to repeat. */
-  reply(bytes: Uint8Array, address: string, port: number): void
+  /**
+   * Sends from the listening port. What cannot be sent is the sender's to repeat.
+   *
+   * @param at the address that was asked; one without a socket of its own is answered from whichever
+   *   the kernel chooses
+   */
+  reply(bytes: Uint8Array, address: string, port: number, at?: string): void
+  /**
+   * These addresses of the host have a socket each, beside the one for all: what is sent to one of
+   * them is answered from it. Others lose theirs. To be said again until it is so: an address that
+   * the host does not have yet has no socket. Only for a listener that answers.
+   */
+  setAnswering(addresses: readonly string[]): void
 }
 
 /**
  * @param config.bufferBytes receive buffer to ask the kernel for; it grants at most net.core.rmem_max
- * @param onDatagram the bytes are the receiver's to keep
+ * @param config.answers sockets can be added for single addresses
+ * @param onDatagram the bytes are the receiver's to keep; `at` is the address of the socket, if it is
+ *   one of those that were added
  */
 export function createUdpListener(
   deps: { log: Log },
-  config: ListenerConfig & { bufferBytes: number },
-  onDatagram: (bytes: Buffer, from: RemoteInfo) => void,
+  config: ListenerConfig & { bufferBytes: number; answers?: boolean },
+  onDatagram: (bytes: Buffer, from: RemoteInfo, at: string | undefined) => void,
 ): UdpListener {
   let socket: UdpSocket | undefined
   let datagrams = 0
   let bytes = 0
   let buffer: number | null = null
   let bound = { address: config.address, port: config.port }
+  let answering: readonly string[] = []
+  /** By address; undefined while it is being opened. */
+  const added = new Map<string, UdpSocket | undefined>()
+  const leaving = new Map<UdpSocket, NodeJS.Timeout>()
+
+  function receive(from: UdpSocket, at: string | undefined) {
+    from.on('message', (message, sender) => {
+      datagrams++
+      bytes += message.length
+      onDatagram(message, sender, at)
+    })
+    from.on('error', error => deps.log.warn({ listener: config.name, error }, 'socket error'))
+  }
+
+  async function add(address: string) {
+    added.set(address, undefined)
+    try {
+      const opened = await bindUdp(address, bound.port, true)
+      if (socket === undefined || !answering.includes(address)) {
+        added.delete(address)
+        return void opened.close()
+      }
+      try {
+        opened.setRecvBufferSize(config.bufferBytes)
+      } catch {
+        // The same was said of the first.
+      }
+      receive(opened, address)
+      added.set(address, opened)
+    } catch (error) {
+      added.delete(address)
+      const { code } = error as NodeJS.ErrnoException
+      if (code === 'EADDRNOTAVAIL') return
+      deps.log.warn({ listener: config.name, address, error }, 'no socket for this address')
+    }
+  }
+
+  /** What has arrived there is still read. */
+  function remove(address: string) {
+    const ending = added.get(address)
+    if (ending === undefined) return
+    added.delete(address)
+    const timer = setTimeout(() => {
+      leaving.delete(ending)
+      ending.close()
+    }, drainMs)
+    leaving.set(ending, timer)
+  }
 
   return {
     name: config.name,
@@ -87,7 +153,14 @@ export function createUdpListener(
       return bound.port
     },
     async start() {
-      const opened = await eachFamily(config, 'UDP', host => bindUdp(host, config.port))
+      const opened = await eachFamily(config, 'UDP', async host => {
+        if (!config.answers) return bindUdp(host, config.port)
+        // A port that is shared must not be taken from another program: first ask for it alone.
+        const first = await bindUdp(host, config.port)
+        const { port } = first.address()
+        await new Promise<void>(resolve => first.close(resolve))
+        return bindUdp(host, port, true)
+      })
       const { address, port } = opened.address()
       bound = { address, port }
       try {
@@ -103,21 +176,31 @@ export function createUdpListener(
           'the kernel granted a small receive buffer, bursts will be lost: raise the sysctl net.core.rmem_max',
         )
       }
-      opened.on('message', (message, from) => {
-        datagrams++
-        bytes += message.length
-        onDatagram(message, from)
-      })
-      opened.on('error', error => deps.log.warn({ listener: config.name, error }, 'socket error'))
+      receive(opened, undefined)
       socket = opened
     },
     async stop() {
-      const closing = socket
+      for (const timer of leaving.values()) clearTimeout(timer)
+      const all = [socket, ...added.values(), ...leaving.keys()]
+      const closing = all.filter(one => one !== undefined)
       socket = undefined
-      if (closing !== undefined) await new Promise<void>(resolve => closing.close(resolve))
+      answering = []
+      added.clear()
+      leaving.clear()
+      await Promise.all(closing.map(one => new Promise<void>(resolve => one.close(resolve))))
     },
-    reply(message, address, port) {
-      socket?.send(message, port, address, () => {})
+    reply(message, address, port, at) {
+      const own = at === undefined ? undefined : added.get(at)
+      if (own !== undefined) return own.send(message, port, address, () => {})
+      // A socket for both families knows IPv4 by its mapped form only (RFC 4291 § 2.5.5.2).
+      const mapped = bound.address.includes(':') && !address.includes(':')
+      socket?.send(message, port, mapped ? `::ffff:${address}` : address, () => {})
+    },
+    setAnswering(addresses) {
+      if (socket === undefined || !config.answers) return
+      answering = config.address === '' ? addresses : []
+      for (const address of answering) if (!added.has(address)) void add(address)
+      for (const address of added.keys()) if (!answering.includes(address)) remove(address)
     },
     state: () => ({
       name: config.name,
@@ -280,8 +363,13 @@ async function eachFamily<T>(
 
 const noIpv6 = new Set(['EAFNOSUPPORT', 'EADDRNOTAVAIL', 'EPROTONOSUPPORT'])
 
-function bindUdp(host: string, port: number): Promise<UdpSocket> {
-  const socket = createSocket({ type: host.includes(':') ? 'udp6' : 'udp4', ipv6Only: false })
+/** @param shared with other sockets of this user that say the same, each with its own address */
+function bindUdp(host: string, port: number, shared = false): Promise<UdpSocket> {
+  const socket = createSocket({
+    type: host.includes(':') ? 'udp6' : 'udp4',
+    ipv6Only: false,
+    reusePort: shared,
+  })
   return new Promise((resolve, reject) => {
     socket.once('error', error => {
       socket.close()
@@ -315,18 +403,19 @@ const usualHolders: Record<ListenerName, string> = {
 }
 
 function explain(
-  { name, address, port }: ListenerConfig,
+  { name, address, port, section = 'listen' }: ListenerConfig,
   protocol: 'UDP' | 'TCP',
   error: NodeJS.ErrnoException,
 ): string {
-  const what = `${protocol} port ${port} (listen.${name})`
+  const setting = `${section}.${name}`
+  const what = `${protocol} port ${port} (${setting})`
   switch (error.code) {
     case 'EADDRINUSE':
-      return `${what} is taken, usually by ${usualHolders[name]}; \`ss -l${protocol === 'UDP' ? 'u' : 't'}np 'sport = :${port}'\` shows by whom. Stop that program, or set listen.${name} to another port.`
+      return `${what} is taken, usually by ${usualHolders[name]}; \`ss -l${protocol === 'UDP' ? 'u' : 't'}np 'sport = :${port}'\` shows by whom. Stop that program, or set ${setting} to another port, or to false to not listen.`
     case 'EACCES':
-      return `${what} is not allowed to this user: ports below 1024 need root, the capability CAP_NET_BIND_SERVICE, or the sysctl net.ipv4.ip_unprivileged_port_start. Or set listen.${name} to a higher port and have the devices send there.`
+      return `${what} is not allowed to this user: ports below 1024 need root, the capability CAP_NET_BIND_SERVICE, or the sysctl net.ipv4.ip_unprivileged_port_start. Or set ${setting} to a higher port and have the devices send there.`
     case 'EADDRNOTAVAIL':
-      return `${what}: this host does not have the address ${address}. Set listen.address to one that it has, or leave it out to listen at all.`
+      return `${what}: this host does not have the address ${address}. Set ${section}.address to one that it has, or leave it out to listen at all.`
     default:
       return `${what} cannot be opened at ${address === '' ? 'any address' : address}: ${error.message}`
   }

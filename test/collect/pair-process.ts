@@ -32,7 +32,7 @@ let failing = false
 const store = createFolderStore(member.store)
 
 const own: OwnCollector = createOwnCollector(
-  { ...base, identity, version: 'test', servers: () => servers },
+  { ...base, identity, version: 'test', servers: () => servers, heldAddresses: () => [] },
   {
     name: member.name,
     dataDir: member.dataDir,

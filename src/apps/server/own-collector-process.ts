@@ -31,6 +31,7 @@ process.on('message', (order: OwnCollectorOrder) => {
       return void open(order)
     case 'role':
       collector?.setRole({ active: order.active, term: order.term }, order.storing)
+      collector?.setAnswering(order.answering)
       return report({ type: 'role', id: order.id })
     case 'servers':
       return collector?.setServers(order.servers)

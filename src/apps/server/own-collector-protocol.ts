@@ -18,8 +18,18 @@ export type OwnCollectorOrder =
       version: string
       log: 'debug' | 'info' | 'warn' | 'error' | 'silent'
     }
-  /** Each second. `storing`: segments of the other server that are being stored at this moment. */
-  | { type: 'role'; id: number; active: boolean; term: number; storing: string[] }
+  /**
+   * Each second. `storing`: segments of the other server that are being stored at this moment.
+   * `answering`: addresses of the pair that this host has.
+   */
+  | {
+      type: 'role'
+      id: number
+      active: boolean
+      term: number
+      storing: string[]
+      answering: readonly string[]
+    }
   | { type: 'servers'; servers: NamedServer[] }
   | {
       type: 'claim'

@@ -91,6 +91,8 @@ export function createOwnCollector(
     version: string
     /** The servers of the pair as far as they are known, this one among them. */
     servers: () => readonly NamedServer[]
+    /** Addresses of the pair that this server has at the moment. */
+    heldAddresses: () => readonly string[]
   },
   config: OwnCollectorConfig,
 ): OwnCollector {
@@ -126,7 +128,8 @@ export function createOwnCollector(
 
   function sayRole(): number {
     const order = ++asked
-    tell({ type: 'role', id: order, ...mode, storing: [...storing.keys()] })
+    const answering = deps.heldAddresses()
+    tell({ type: 'role', id: order, ...mode, storing: [...storing.keys()], answering })
     return order
   }
 

@@ -44,6 +44,8 @@ export function createReception(
     identity: Identity
     directory: Directory
     folder: SharedFolder
+    /** Addresses of the pair that this server has at the moment. */
+    heldAddresses(): readonly string[]
     /** What the other server is told when it asks. */
     linkState(): object
     /** What other parts answer on the link. */

@@ -175,6 +175,7 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
       directory,
       folder: shared.folder,
       linkState: () => ({ ...linkState(node), macs: ownMacs(), clockMs: clock.wall() }),
+      heldAddresses: addresses.held,
       routes: () => linkRoutes,
       onSyslog: rows => {
         if (node.term() !== undefined) backups.onSyslog(rows)

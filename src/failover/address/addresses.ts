@@ -51,6 +51,8 @@ export interface Addresses extends AddressAdapter {
     connection: ConnectionSettings,
     secrets: { tsigSecret?: string | null | undefined },
   ): Promise<void>
+  /** Virtual IP addresses that this host has at the moment, without their prefix. */
+  held(): readonly string[]
 }
 
 /** Kept in the data folder: what holds before the database has answered. No secret is in it. */
@@ -90,6 +92,7 @@ export function createAddresses(deps: AddressesDeps, config: AddressesConfig): A
   /** The current one, and one that is about to replace it or to go. */
   const live = new Set<AddressAdapter>()
   let counting: object | undefined
+  let held: readonly string[] = []
   let state: 'stopped' | 'running' = 'stopped'
   let term: number | undefined
   let hold: Hold | undefined
@@ -140,6 +143,7 @@ export function createAddresses(deps: AddressesDeps, config: AddressesConfig): A
   function create(connection: Connection): AddressAdapter {
     if (connection.type === 'none') {
       counting = undefined
+      held = []
       meter.held([], [])
       return noAddress
     }
@@ -149,7 +153,9 @@ export function createAddresses(deps: AddressesDeps, config: AddressesConfig): A
     const scoped: AddressMeter = {
       ...meter,
       held: (all, now) => {
-        if (counting === token) meter.held(all, now)
+        if (counting !== token) return
+        held = connection.type === 'virtual-ip' ? now.map(one => one.split('/', 1)[0]!) : []
+        meter.held(all, now)
       },
     }
     const shared = { clock, log, meter: scoped, ownAddresses: deps.ownAddresses }
@@ -284,5 +290,6 @@ export function createAddresses(deps: AddressesDeps, config: AddressesConfig): A
       })
       await done
     },
+    held: () => held,
   }
 }
