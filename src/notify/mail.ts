@@ -1,4 +1,6 @@
 /** Mail by SMTP (RFC 5321): one connection, kept while there is more to send. */
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
 import { Readable } from 'node:stream'
 import { rootCertificates } from 'node:tls'
 import MailComposer from 'nodemailer/lib/mail-composer'
@@ -73,7 +75,8 @@ export function createMailer(config: MailConfig): Mailer {
     const wanted = JSON.stringify(settings)
     if (line?.open && line.settings === wanted) return line
     hangUp()
-    const connection = new SMTPConnection(optionsOf(settings, config))
+    const socket = await reach(settings, config.connectMs, late)
+    const connection = new SMTPConnection({ ...optionsOf(settings, config), connection: socket })
     const gone = Promise.withResolvers<never>()
     gone.promise.catch(() => {})
     const opened: Line = { connection, settings: wanted, gone: gone.promise, open: true }
@@ -158,6 +161,28 @@ export function createMailer(config: MailConfig): Mailer {
   }
 }
 
+/**
+ * A name is looked up as everything on the machine does it, `/etc/hosts` included: the name servers
+ * may be what is gone.
+ */
+async function reach(
+  { host, port }: MailSettings,
+  withinMs: number,
+  late: Promise<never>,
+): Promise<Socket> {
+  const socket = connect({ host, port })
+  const timeout = AbortSignal.timeout(withinMs)
+  try {
+    await Promise.race([once(socket, 'connect', { signal: timeout }), late])
+    return socket
+  } catch (error) {
+    socket.on('error', () => {})
+    socket.destroy()
+    if (!timeout.aborted) throw error
+    throw new Error(`no connection to ${host}:${port} within ${withinMs / 1000} s`)
+  }
+}
+
 function optionsOf(settings: MailSettings, config: MailConfig) {
   const { host, port, security, user } = settings
   return {
@@ -167,7 +192,6 @@ function optionsOf(settings: MailSettings, config: MailConfig) {
     requireTLS: security === 'starttls',
     opportunisticTLS: security === 'opportunistic',
     ignoreTLS: security === 'none',
-    connectionTimeout: config.connectMs,
     greetingTimeout: config.sendMs,
     socketTimeout: config.endMs + config.sendMs,
     // What is dropped must not linger: the end could still be on its way.
