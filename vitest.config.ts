@@ -12,9 +12,9 @@ const withProcesses = [
   // Engines and databases.
   { name: 'store', include: ['src/store/**/*.test.ts'], maxWorkers: 2 },
   // Servers that are killed and frozen, on a real database.
-  { name: 'failover', include: ['test/failover/**/*.test.ts'] },
+  { name: 'failover', include: ['test/failover/**/*.test.ts'], maxWorkers: 2 },
   // Mail servers and webhooks that fail; senders that are killed.
-  { name: 'notify', include: ['test/notify/**/*.test.ts'] },
+  { name: 'notify', include: ['test/notify/**/*.test.ts'], maxWorkers: 2 },
   // Collectors and receivers: killed, cut off, their disk filled.
   { name: 'collect', include: ['test/collect/**/*.test.ts'] },
   // The API on a real database, and in a real browser.
