@@ -177,7 +177,7 @@ export function createHttp(deps: HttpDeps, config: HttpConfig): HttpServer {
     if (judgement === 'preflight') return reply.code(204).send()
     if (judgement === 'foreign') {
       const from = request.headers.origin ?? 'other pages'
-      refused.count('foreign-origin', () => ({ from, address: request.ip }))
+      refused.count('foreign-origin', () => ({ from, address: plainAddress(request.ip) }))
       return fail(reply, new ApiError('not-allowed', `requests from ${from} are not accepted`))
     }
   })
@@ -337,7 +337,7 @@ export function createHttp(deps: HttpDeps, config: HttpConfig): HttpServer {
       body: parse(endpoint.body, request.body ?? {}),
       caller,
       // A socket of this machine has none.
-      address: request.ip ?? 'local',
+      address: plainAddress(request.ip) ?? 'local',
       setSession(session: { secret: string; expires: Date } | undefined) {
         const options = { path: '/', httpOnly: true, secure: true, sameSite: 'strict' as const }
         if (session) {
@@ -359,7 +359,7 @@ export function createHttp(deps: HttpDeps, config: HttpConfig): HttpServer {
   function answerError(error: Error, request: FastifyRequest, reply: FastifyReply) {
     const answer = answerTo(error)
     const operation = (request.routeOptions?.config as { operation?: string })?.operation
-    const about = { operation, address: request.ip, error: error.message }
+    const about = { operation, address: plainAddress(request.ip), error: error.message }
     const reason = reasonOf(error, answer, operation)
     if (reason === 'failed') refused.count(reason, () => ({ ...about, error: error.stack }))
     else if (reason !== undefined) refused.count(reason, () => about)
@@ -469,4 +469,9 @@ async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<
   } finally {
     signal.removeEventListener('abort', onAbort)
   }
+}
+
+/** A socket for both families shows IPv4 in its mapped form (RFC 4291 § 2.5.5.2). */
+function plainAddress(address: string | undefined): string | undefined {
+  return address?.replace(/^::ffff:(?=\d+\.)/, '')
 }

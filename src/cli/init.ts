@@ -14,7 +14,7 @@ export function initCommand(): Command {
       .requiredOption('--name <name>', 'of this server: kw1', parseName)
       .requiredOption('--address <host>', 'name or address at which others reach this machine'),
   )
-    .option('--console-host <address>', 'address at which the console listens', '0.0.0.0')
+    .option('--console-host <address>', 'address at which the console listens (default all)')
     .option('--console-port <port>', 'port of the console (default 443)', parsePort)
     .option('--link-port <port>', 'port of the link (default 8450)', parsePort)
     .option('--console-cert <file>', 'PEM file of a public certificate, instead of a private one')

@@ -63,6 +63,7 @@ describe.skipIf(!able)('on a cable to another machine', () => {
         server: 'kw1',
         version: '1.0.0',
         console: { host: '127.0.0.1', port, protocol: 'http' },
+        reception: [],
         link: { host: '127.0.0.1', port: 0 },
         advertise: `${network}.1`,
         dataDir: tmpdir(),

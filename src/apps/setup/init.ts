@@ -26,6 +26,7 @@ import {
   secretIn,
   writeSettings,
 } from './layout.ts'
+import { allAddresses } from './listen-at.ts'
 import { createPreflight } from './preflight.ts'
 import { isHost } from './welcome.ts'
 
@@ -35,7 +36,8 @@ export interface InitOptions {
   address: string
   data: string
   settings: string
-  consoleHost: string
+  /** Undefined: all that the machine has. */
+  consoleHost: string | undefined
   consolePort: number
   linkPort: number
   /** PEM files of a public certificate, instead of one of the private authority. */
@@ -93,12 +95,17 @@ export async function initialize(options: InitOptions): Promise<Initialized> {
     installed: 'primary',
     dataDir: beside(options.data),
     console: {
-      host: options.consoleHost,
+      host: options.consoleHost ?? allAddresses(),
       port: options.consolePort,
       url,
       tls: { key: beside(tls.key), cert: beside(tls.cert) },
     },
-    link: { port: options.linkPort, advertise: options.address, identity: beside(layout.pki) },
+    link: {
+      host: allAddresses(),
+      port: options.linkPort,
+      advertise: options.address,
+      identity: beside(layout.pki),
+    },
     database: { url: options.database },
     keyFile: beside(layout.deploymentKey),
     first: { passwordFile: beside(layout.firstPassword), tokenFile: beside(layout.apiToken) },

@@ -16,6 +16,7 @@ import { version } from '../../lib/version.ts'
 import type { serverSettings } from '../server/settings.ts'
 import { ownAddresses, readServer, relativeTo, urlOf } from './init.ts'
 import { keyIn, type Layout, layoutOf, makeFolders, writeSettings } from './layout.ts'
+import { listenAt } from './listen-at.ts'
 
 export interface JoinOptions {
   /** Console of the first server. */
@@ -113,7 +114,7 @@ function settingsFrom(answer: JoinAnswer, name: string, options: JoinOptions, la
     installed: 'secondary',
     dataDir: beside(options.data),
     console: {
-      host: options.consoleHost ?? answer.console.host,
+      host: options.consoleHost ?? listenAt(answer.console.host),
       port,
       url: tls ? url : url.replace(/^https/, 'http'),
       ...(tls
@@ -121,7 +122,7 @@ function settingsFrom(answer: JoinAnswer, name: string, options: JoinOptions, la
         : {}),
     },
     link: {
-      host: answer.link.host,
+      host: listenAt(answer.link.host),
       port: options.linkPort ?? answer.link.port,
       advertise: answer.address,
       identity: beside(layout.pki),

@@ -20,6 +20,7 @@ import { version } from '../../lib/version.ts'
 import type { ServerSettings } from '../server/settings.ts'
 import { toolsFor } from './connection-tools.ts'
 import { databaseFacts } from './database-facts.ts'
+import { allAddresses } from './listen-at.ts'
 
 /** As much of the pair's settings as the checks look at. */
 export interface Planned {
@@ -84,6 +85,7 @@ export function createPreflight(
           protocol: console.tls ? 'https' : 'http',
         },
         link: { host: link.host, port: bound?.link ?? link.port },
+        reception: receptionPorts(settings),
         advertise: link.advertise,
         dataDir: nearest(at(settings.dataDir)),
         certificate: console.tls ? readFileSync(at(console.tls.cert), 'utf8') : null,
@@ -164,4 +166,18 @@ export function preflightRoutes(preflight: Pick<Preflight, 'facts'>): LinkRoute[
 /** The folder itself, or the one in which it will be made. */
 function nearest(folder: string): string {
   return existsSync(folder) || dirname(folder) === folder ? folder : nearest(dirname(folder))
+}
+
+/** Of the collector inside, in the order of their numbers. */
+const listeners = ['traps', 'syslog_udp', 'syslog_tcp', 'netflow', 'ipfix', 'sflow'] as const
+
+function receptionPorts({ collect }: ServerSettings) {
+  if (collect === undefined) return []
+  const { listen } = collect
+  const host = listen.address === '' ? allAddresses() : listen.address
+  return listeners.flatMap(name => {
+    const port = listen[name]
+    const protocol = name === 'syslog_tcp' ? ('TCP' as const) : ('UDP' as const)
+    return port === false ? [] : [{ name, protocol, host, port }]
+  })
 }

@@ -76,6 +76,22 @@ export function portsCheck(facts: Facts): Outcome {
   })
 }
 
+/** The collector inside does not start without its ports, nor the server without that. */
+export function receptionCheck(facts: Facts): Outcome {
+  return ofEach(facts, ({ server, reception }) => {
+    if (reception.length === 0) return skipped(`${server} has no collector inside`)
+    const taken = reception.filter(({ state }) => state === 'taken')
+    if (taken.length === 0) {
+      return pass(`${server}: ${list(reception.map(({ name, port }) => `${name} ${port}`))}`)
+    }
+    const [{ name }] = taken as [(typeof taken)[number]]
+    return failure(
+      `${server} cannot open ${list(taken.map(({ name, port }) => `${port} (${name})`))}`,
+      `end what has the port (ss -lunp and ss -ltnp show it), or set collect.listen.${name} in ${server}’s settings to another one, or to false`,
+    )
+  })
+}
+
 export function certificateCheck(facts: Facts): Outcome {
   const { connection, now } = facts
   const shared =

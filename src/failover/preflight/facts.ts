@@ -4,6 +4,12 @@ import { z } from 'zod'
 const text = z.string().max(300)
 const texts = z.array(text).max(300)
 
+const portFacts = z.object({
+  name: text,
+  port: z.number(),
+  state: z.enum(['free', 'ours', 'taken']),
+})
+
 /** What a server says of itself and of what it sees. Undefined or null: it could not find out. */
 export const serverFacts = z.object({
   server: text,
@@ -45,9 +51,9 @@ export const serverFacts = z.object({
   /** Programs that the connection type needs. */
   tools: z.array(z.object({ program: text, package: text, present: z.boolean() })).max(20),
   /** Its own ports; `ours`: this server has it open already. */
-  ports: z
-    .array(z.object({ name: text, port: z.number(), state: z.enum(['free', 'ours', 'taken']) }))
-    .max(20),
+  ports: z.array(portFacts).max(20),
+  /** Ports for devices, of the collector inside; older servers do not say. */
+  reception: z.array(portFacts).max(20).default([]),
   /** The console's certificate, null without TLS. */
   certificate: z.object({ hosts: texts, expires: z.number(), speaksFor: texts }).nullable(),
   /** Names, and the addresses that this machine finds for them. */

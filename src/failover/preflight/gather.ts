@@ -1,5 +1,6 @@
 /** Finds out what a server can say of itself: its machine, its network, its names, its ports. */
 import { execFile } from 'node:child_process'
+import { createSocket } from 'node:dgram'
 import { lookup, lookupService } from 'node:dns/promises'
 import { access, constants, readFile, statfs } from 'node:fs/promises'
 import { createServer, isIP } from 'node:net'
@@ -25,6 +26,8 @@ export interface GatherConfig {
   version: string
   console: ServerFacts['console'] & { host: string }
   link: { host: string; port: number }
+  /** Where devices send to; `name` as in the settings. */
+  reception: readonly { name: string; protocol: 'UDP' | 'TCP'; host: string; port: number }[]
   advertise: string
   dataDir: string
   /** PEM of the console's certificate. */
@@ -52,28 +55,41 @@ export async function gatherFacts(deps: GatherDeps, config: GatherConfig): Promi
   const shared =
     connection.type === 'virtual-ip' ? connection.addresses.map(one => one.address) : []
   const name = hostname()
-  const [disk, git, status, limits, receive, addresses, tools, ports, names, database, folder] =
-    await Promise.all([
-      statfs(config.dataDir).then(
-        ({ bsize, blocks, bavail }) => ({ totalBytes: bsize * blocks, freeBytes: bsize * bavail }),
-        () => null,
-      ),
-      run('git', ['--version']).then(({ out }) => out.trim() || null),
-      textOf('/proc/self/status'),
-      textOf('/proc/self/limits'),
-      textOf('/proc/sys/net/core/rmem_max'),
-      addressesHere(),
-      Promise.all(
-        deps.requiredTools(connection).map(async tool => ({
-          ...tool,
-          present: (await programPath(tool.program)) !== undefined,
-        })),
-      ),
-      portsOf(config),
-      lookUp([advertise, name, ...config.asked]),
-      deps.database(),
-      sharedFolder === null ? [] : within(deps.folder(sharedFolder), folderDeadlineMs, hung),
-    ])
+  const [
+    disk,
+    git,
+    status,
+    limits,
+    receive,
+    addresses,
+    tools,
+    ports,
+    reception,
+    names,
+    database,
+    folder,
+  ] = await Promise.all([
+    statfs(config.dataDir).then(
+      ({ bsize, blocks, bavail }) => ({ totalBytes: bsize * blocks, freeBytes: bsize * bavail }),
+      () => null,
+    ),
+    run('git', ['--version']).then(({ out }) => out.trim() || null),
+    textOf('/proc/self/status'),
+    textOf('/proc/self/limits'),
+    textOf('/proc/sys/net/core/rmem_max'),
+    addressesHere(),
+    Promise.all(
+      deps.requiredTools(connection).map(async tool => ({
+        ...tool,
+        present: (await programPath(tool.program)) !== undefined,
+      })),
+    ),
+    portsOf(config),
+    receptionOf(config),
+    lookUp([advertise, name, ...config.asked]),
+    deps.database(),
+    sharedFolder === null ? [] : within(deps.folder(sharedFolder), folderDeadlineMs, hung),
+  ])
   const probes = await Promise.all(
     shared.map(async address => ({ address, answers: await answers(address) })),
   )
@@ -98,6 +114,7 @@ export async function gatherFacts(deps: GatherDeps, config: GatherConfig): Promi
     addresses,
     tools,
     ports,
+    reception,
     certificate:
       config.certificate === null
         ? null
@@ -181,6 +198,28 @@ async function portsOf(config: GatherConfig): Promise<ServerFacts['ports']> {
       state: config.running ? ('ours' as const) : await portState(host, port),
     })),
   )
+}
+
+async function receptionOf(config: GatherConfig): Promise<ServerFacts['reception']> {
+  return Promise.all(
+    config.reception
+      .filter(({ port }) => port !== 0)
+      .map(async ({ name, protocol, host, port }) => {
+        const probe = protocol === 'UDP' ? udpPortState : portState
+        return { name, port, state: config.running ? ('ours' as const) : await probe(host, port) }
+      }),
+  )
+}
+
+function udpPortState(host: string, port: number): Promise<'free' | 'taken'> {
+  return new Promise(resolve => {
+    const probe = createSocket(host.includes(':') ? 'udp6' : 'udp4')
+    probe.once('error', () => {
+      probe.close()
+      resolve('taken')
+    })
+    probe.bind({ address: host, port, exclusive: true }, () => probe.close(() => resolve('free')))
+  })
 }
 
 function portState(host: string, port: number): Promise<'free' | 'taken'> {

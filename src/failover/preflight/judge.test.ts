@@ -46,6 +46,7 @@ function server(name: 'kw1' | 'kw2', change: Partial<ServerFacts> = {}): ServerF
       { name: 'console', port: 443, state: 'ours' },
       { name: 'link', port: 8450, state: 'free' },
     ],
+    reception: [{ name: 'syslog_udp', port: 514, state: 'ours' }],
     certificate: {
       hosts: [`${name}.example.net`, '192.0.2.10'],
       expires: now + 400 * dayMs,
@@ -178,6 +179,7 @@ const cases: [id: string, result: string, what: string, given: Facts, text: RegE
   ['tools', 'failure', 'are missing', own({ tools: [{ program: 'ip', package: 'iproute2', present: false }] }), /kw1 has no ip/],
   ['tools', 'failure', 'may not be used', other({ netAdmin: false }), /kw2 may not set addresses/],
   ['ports', 'failure', 'are taken', own({ ports: [{ name: 'console', port: 443, state: 'taken' }] }), /cannot open 443 \(console\)/],
+  ['reception', 'failure', 'are taken', other({ reception: [{ name: 'syslog_udp', port: 514, state: 'taken' }] }), /kw2 cannot open 514 \(syslog_udp\)/],
   ['virtual-address', 'failure', 'is answered', own({ probes: [{ address: '192.0.2.10', answers: true }] }), /somebody answers at 192\.0\.2\.10/],
   ['virtual-address', 'failure', 'lies in no network', facts({ connection: { type: 'virtual-ip', addresses: [{ address: '203.0.113.5', prefix: 24 }] } }), /in no network of kw1/],
   ['virtual-address', 'warning', 'has another prefix than the network', facts({ connection: { type: 'virtual-ip', addresses: [{ address: '192.0.2.10', prefix: 25 }] } }), /prefix 25, and eth0/],

@@ -1,5 +1,11 @@
 /** Facts about two servers → what is fit for a pair, and what is to be done about the rest. Pure. */
-import { certificateCheck, portsCheck, staticAddressCheck, toolsCheck } from './checks-each.ts'
+import {
+  certificateCheck,
+  portsCheck,
+  receptionCheck,
+  staticAddressCheck,
+  toolsCheck,
+} from './checks-each.ts'
 import { folderElsewhereCheck, folderFindings } from './checks-folder.ts'
 import {
   bandwidthCheck,
@@ -52,6 +58,7 @@ const checks: readonly Check[] = [
   { id: 'domain', title: 'Same domain', judge: domainCheck },
   { id: 'tools', title: 'Programs and rights for the connection type', judge: toolsCheck },
   { id: 'ports', title: 'Free ports', judge: portsCheck },
+  { id: 'reception', title: 'Free ports for devices', judge: receptionCheck },
   { id: 'virtual-address', title: 'Virtual address', judge: virtualAddressCheck },
   { id: 'certificate', title: 'Certificate of the console', judge: certificateCheck },
   { id: 'git', title: 'git', judge: gitCheck },
