@@ -204,7 +204,7 @@ describe('start order does not matter', () => {
   })
 
   test('both started at once, a hundred times: one active, one standby, terms that rise', {
-    timeout: 240_000,
+    timeout: 900_000,
   }, async () => {
     const a = await lab.member('a')
     const b = await lab.member('b')
