@@ -29,6 +29,8 @@ import { createWriterWitness, type WriterWitness } from './witness/writer.ts'
 
 const main = join(import.meta.dirname, '../../src/main.ts')
 const settleDeadlineMs = 180_000
+const deliverDeadlineMs = 600_000
+const fewSegments = 20
 const diskBytes = '1500m'
 const watched = 'watched'
 
@@ -102,8 +104,8 @@ export interface Lab {
     withinMs?: number
     since?: number
   }): Promise<{ server: LabServer; term: number; seconds: number }>
-  /** Waits until one is active, the other stands by, each hears the other, and nothing waits for delivery. */
-  settled(withinMs?: number): Promise<void>
+  /** Waits until one is active, the other stands by, each hears the other, and little waits for delivery. */
+  settled(withinMs?: number, options?: { delivered?: boolean }): Promise<void>
   /** Repairs everything that scenarios break. */
   healAll(): Promise<void>
   /** What the witnesses have seen that must not be. */
@@ -339,7 +341,8 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
           await sleep(10)
         }
       },
-      settled: (withinMs = settleDeadlineMs) => untilSettled(lab, withinMs),
+      settled: (withinMs = settleDeadlineMs, { delivered = true } = {}) =>
+        untilSettled(lab, withinMs, delivered),
       async healAll() {
         await Promise.all([...network.hosts.values()].map(host => host.heal()))
         await Promise.all([...network.hosts.values()].map(host => host.signalAll('SIGCONT')))
@@ -404,7 +407,7 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
     }
     roles.start()
     await Promise.all([lab.writer.start(), addresses.start()])
-    await untilSettled(lab, settleDeadlineMs)
+    await untilSettled(lab, settleDeadlineMs, true)
     devices.send()
     return lab
   }
@@ -504,10 +507,10 @@ interface PairState {
   servers: { name: string; role: string; self: boolean; engine: boolean | null }[]
 }
 
-async function untilSettled(lab: Lab, withinMs: number): Promise<void> {
+async function untilSettled(lab: Lab, withinMs: number, delivered: boolean): Promise<void> {
   const deadline = performance.now() + withinMs
   for (;;) {
-    const missing = await unsettled(lab)
+    const missing = await unsettled(lab, delivered)
     if (missing === undefined) return
     if (performance.now() > deadline) throw new Error(`after ${withinMs / 1000} s: ${missing}`)
     await sleep(100)
@@ -515,7 +518,7 @@ async function untilSettled(lab: Lab, withinMs: number): Promise<void> {
 }
 
 /** What is not yet as it should be, undefined if all is well. */
-async function unsettled(lab: Lab): Promise<string | undefined> {
+async function unsettled(lab: Lab, delivered: boolean): Promise<string | undefined> {
   const views: PairState[] = []
   for (const server of lab.servers) {
     const view = await server.call<PairState>('GET', '/pair').catch((error: Error) => error)
@@ -539,7 +542,7 @@ async function unsettled(lab: Lab): Promise<string | undefined> {
   if (!site?.online) return 'the collector is not heard'
   for (const { server, reachable, waiting, lastError } of site.state.deliveries) {
     if (!reachable) return `the collector does not reach ${server}: ${lastError}`
-    if (waiting > 20) return `${waiting} segments wait for ${server}`
+    if (delivered && waiting > fewSegments) return `${waiting} segments wait for ${server}`
   }
   return undefined
 }
@@ -618,7 +621,7 @@ async function countAll(lab: Lab): Promise<Counted[]> {
 }
 
 async function untilDelivered(lab: Lab) {
-  const deadline = performance.now() + settleDeadlineMs
+  const deadline = performance.now() + deliverDeadlineMs
   for (;;) {
     const { collectors } = await lab.servers[0]!.call<{ collectors: { state: CollectorState }[] }>(
       'GET',

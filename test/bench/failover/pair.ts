@@ -59,7 +59,8 @@ export async function measure(
     progress(`${what} ${done.length}/${runs}: ${seconds.toFixed(3)} s, ${said?.sentence}`)
     await active.heal()
     await active.program.ready()
-    await lab.settled()
+    // What is still under way to the returned server is waited for when everything is counted.
+    await lab.settled(undefined, { delivered: false })
   }
   await sleep(arriveMs)
   return { what, first, last: await lab.devices.sent(), runs: done }
