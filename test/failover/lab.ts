@@ -67,6 +67,7 @@ export async function createLab(
     },
     async query(sql, params = []) {
       const client = new pg.Client({ connectionString: postgres.url })
+      client.on('error', () => {})
       await client.connect()
       try {
         return (await client.query(sql, params)).rows

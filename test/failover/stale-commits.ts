@@ -89,7 +89,7 @@ async function runPair(config: Config): Promise<StaleCommits> {
         // A busy machine: it was no longer the active one, or the other had ended itself.
         left++
         if (++missed > trials) throw new Error(`no takeover for the ${missed}th time`)
-        if (members[other].process.signalCode !== null) members[other] = await begin(other)
+        if (hasEnded(members[other])) members[other] = await begin(other)
       } else if (await triesToWrite(old, from.old, config)) frozenTrials++
       else {
         ended++
@@ -101,6 +101,10 @@ async function runPair(config: Config): Promise<StaleCommits> {
   } finally {
     await lab.stop()
   }
+}
+
+function hasEnded({ process: { exitCode, signalCode } }: Member): boolean {
+  return exitCode !== null || signalCode !== null
 }
 
 async function activeOf(members: Record<'a' | 'b', Member>): Promise<'a' | 'b'> {
@@ -123,7 +127,7 @@ async function triesToWrite(member: Member, from: number, config: Config): Promi
     const stands = said.some(one => one.said === 'change' && one.state === 'standby')
     const tried = config.unfenced === true || said.some(one => one.said === 'first-refusal')
     if (stands && tried) return true
-    if (member.process.signalCode !== null) return false
+    if (hasEnded(member)) return false
     if (Date.now() > end) {
       const heard = said.map(one => JSON.stringify(one)).join('\n')
       throw new Error(`the woken server neither lets go nor ends:\n${heard}`)

@@ -159,6 +159,9 @@ export function createFollowingPool(
       deps.lost(error)
       suspect()
     })
+    // Between its connecting and whoever waits for it nobody else would hear its end, and the process
+    // would end with it: what a takeover sends to a frozen active comes all at once when that wakes.
+    pool.on('connect', client => client.on('error', () => {}))
     current = { target, pool, sockets, retired: Promise.withResolvers() }
     lots.add(current)
     if (!former) return
