@@ -1,6 +1,8 @@
 /** `keepwatch failover …`: what a person does with a pair. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Command } from 'commander'
 import type { z } from 'zod'
+import { noticeEndpoints } from '../api/contract/notices.ts'
 import { pairEndpoints } from '../api/contract/pair.ts'
 import { type StoredPairSettings, setupEndpoints } from '../api/contract/setup.ts'
 import { type Client, openClient, type TargetOptions, withTarget } from './client.ts'
@@ -13,6 +15,9 @@ import {
 import { followOperation, followSwitchover } from './follow.ts'
 
 type Common = TargetOptions & { json: boolean }
+
+const addressLooks = 3
+const addressLookMs = 1000
 
 const print = (text: string) => void process.stdout.write(`${text}\n`)
 /** Progress goes beside the answer. */
@@ -62,10 +67,24 @@ function enableCommand(): Command {
 function setCommand(): Command {
   return withSettings(command('set', 'change one thing of the pair’s settings, or several')).action(
     async (options: Common & SettingOptions) => {
-      const stored = await change(openClient(options), options)
-      print(options.json ? JSON.stringify(stored) : describeSettings(stored.settings))
+      const client = openClient(options)
+      const stored = await change(client, options)
+      if (options.json) return print(JSON.stringify(stored))
+      print(describeSettings(stored.settings))
+      const moves = ['virtualIp', 'virtualName'].some(name => name in options)
+      if (moves) await lookForAddress(client)
     },
   )
+}
+
+/** What is wrong with an address is known soon after it was set; it stays set all the same. */
+async function lookForAddress(client: Client) {
+  for (let look = 0; look < addressLooks; look++) {
+    await sleep(addressLookMs)
+    const { address } = await client.call(pairEndpoints.getPair)
+    if (address.fault === null) continue
+    return say(`It does not work yet: ${address.fault}. \`keepwatch doctor\` says more.`)
+  }
 }
 
 async function change(client: Client, options: SettingOptions): Promise<StoredPairSettings> {
@@ -94,10 +113,12 @@ function settingsCommand(): Command {
 function statusCommand(): Command {
   return command('status', 'the pair as one of its servers sees it').action(
     async (options: Common) => {
-      const pair = await openClient(options).call(pairEndpoints.getPair)
+      const client = openClient(options)
+      const pair = await client.call(pairEndpoints.getPair)
       if (pair.active === null) process.exitCode = 1
       if (options.json) return print(JSON.stringify(pair))
-      print(describePair(pair))
+      const { conditions } = await client.call(noticeEndpoints.listConditions)
+      print([describePair(pair), ...conditions.map(({ text }) => `  WRONG  ${text}`)].join('\n'))
     },
   )
 }

@@ -121,7 +121,9 @@ export function createDelivery(
       } catch (error) {
         session.abort()
         if (stop.aborted) return
-        note((error as Error).message)
+        const { message, code } = error as NodeJS.ErrnoException
+        // Where a name has several addresses, the error of them all has no message.
+        note(message || (code ?? 'unknown'))
         failed((error as NodeJS.ErrnoException).code === 'ECONNREFUSED')
         await pause(failures++, stop)
       }
