@@ -43,8 +43,9 @@ setInterval(() => {
  * all rather than wait for a reader.
  */
 function say(line: string) {
+  const flags = constants.O_WRONLY | constants.O_APPEND | constants.O_NONBLOCK
   try {
-    writeSync(openSync('/proc/self/fd/2', constants.O_WRONLY | constants.O_NONBLOCK), line)
+    writeSync(openSync('/proc/self/fd/2', flags), line)
   } catch {
     // Whoever reads the history sees that it is gone.
   }
