@@ -4,6 +4,7 @@ import { Command } from 'commander'
 import type { z } from 'zod'
 import { type operation, pairEndpoints } from '../api/contract/pair.ts'
 import type { Home } from '../apps/upgrade/home.ts'
+import { obstacleBetween } from '../lib/version.ts'
 import { type Client, openClient, type TargetOptions, withTarget } from './client.ts'
 import { describeStep, followOperation } from './follow.ts'
 import { withHome } from './install.ts'
@@ -50,7 +51,12 @@ async function upgrade(client: Client, home: Home, source: string | undefined, o
         'name the folder from which it runs with --home',
     )
   }
-  const version = await installVersion(home, source, say)
+  const version = await installVersion(home, source, say, wanted => {
+    for (const one of servers) {
+      const obstacle = obstacleBetween(one.version, wanted)
+      if (obstacle !== undefined) throw new Error(`${one.name} cannot be upgraded: ${obstacle}`)
+    }
+  })
   const { id } = await client.call(pairEndpoints.startUpgrade, { body: { version, holder: self } })
   const ended = await followOperation(client, id, say, restartMs)
   if (!ended.ok) process.exitCode = 1

@@ -159,7 +159,8 @@ describe('the launcher', () => {
   test.each([
     [
       'ends at once',
-      "console.error('cannot read the settings'); process.exit(1)",
+      `console.error('cannot read the settings')
+       console.error(JSON.stringify({ level: 'info', msg: 'stops' })); process.exit(1)`,
       /exit code 1: cannot read the settings/,
     ],
     ['hangs before it does its work', 'setInterval(() => {}, 1000)', /not ready within 3 s/],

@@ -28,6 +28,7 @@ const ownPackage = resolve(import.meta.dirname, '../../..')
  *
  * @param source a folder with the package, or what npm takes: `keepwatch-0.3.0.tgz`,
  *   `keepwatch@0.3.0`; undefined: the package that runs
+ * @param accept throws if the version is not wanted, before it takes room
  * @returns its version
  * @throws Error with what npm or the program said
  */
@@ -35,6 +36,7 @@ export async function installVersion(
   home: Home,
   source: string | undefined,
   say: (line: string) => void,
+  accept: (version: string) => void = () => {},
 ): Promise<string> {
   const folder = source === undefined ? ownPackage : resolve(source)
   if (existsSync(join(folder, 'node_modules')) || source === undefined) {
@@ -71,6 +73,7 @@ export async function installVersion(
 
   function isHere(version: string): boolean {
     if (!isVersion(version)) throw new Error(`"${version}" is not a version`)
+    accept(version)
     if (!home.has(version)) return false
     say(`version ${version} is installed already`)
     return true
@@ -80,7 +83,7 @@ export async function installVersion(
     const { version } = manifest
     const { files, bytes } = await finishVersion(home, manifest, from)
     say(
-      `version ${version} is in ${home.folderOf(version)}: ${files} files, ${megabytes(bytes)} were new`,
+      `version ${version} is in ${home.folderOf(version)}: ${files} files, ${sizeOf(bytes)}, were new`,
     )
     return version
   }
@@ -127,8 +130,8 @@ async function currentFiles(home: Home): Promise<KnownVersion | undefined> {
   }
 }
 
-export function megabytes(bytes: number): string {
-  return `${(bytes / 1e6).toFixed(1)} MB`
+export function sizeOf(bytes: number): string {
+  return bytes < 1e6 ? `${(bytes / 1e3).toFixed(1)} kB` : `${(bytes / 1e6).toFixed(1)} MB`
 }
 
 /** @returns what it printed. @throws Error with the end of what it said */

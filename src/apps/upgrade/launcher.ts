@@ -103,7 +103,7 @@ export function createLauncher(
     const code = await ended.promise
     clearTimeout(late)
     child = undefined
-    const said = last.trim().split('\n').at(-1)?.slice(0, 500)
+    const said = lastWords(last)
     const why = overdue
       ? `not ready within ${config.trialMs / 1000} s`
       : typeof code === 'number'
@@ -158,6 +158,21 @@ export function createLauncher(
       return running ?? Promise.resolve()
     },
   }
+}
+
+/** The last line that is no note of what goes well: a log line says its level. */
+function lastWords(text: string): string | undefined {
+  const lines = text.split('\n').flatMap(line => {
+    if (!line.startsWith('{')) return line.trim() === '' ? [] : [line.trim()]
+    try {
+      const { level, msg } = JSON.parse(line)
+      return level === 'error' || level === 'fatal' ? [String(msg)] : []
+    } catch {
+      // The beginning of it was not kept.
+      return []
+    }
+  })
+  return lines.at(-1)?.slice(0, 500)
 }
 
 function parentOf(pid: number): number | undefined {

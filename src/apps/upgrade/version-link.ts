@@ -10,7 +10,7 @@ import type { PeerCertificate } from 'node:tls'
 import type { LinkRoute } from '../../collect/link.ts'
 import type { Identity } from '../../lib/tls.ts'
 import { type Home, isVersion } from './home.ts'
-import { finishVersion, installedManifest, megabytes } from './install.ts'
+import { finishVersion, installedManifest, sizeOf } from './install.ts'
 import { type VersionManifest, versionManifest } from './version-files.ts'
 
 const prefix = '/link/v1/versions/'
@@ -96,12 +96,12 @@ export async function fetchVersion(
         bytes += size
         if (bytes - told < progressBytes) return
         told = bytes
-        deps.progress(`has fetched ${megabytes(bytes)}`)
+        deps.progress(`has fetched ${sizeOf(bytes)}`)
       },
       trusted: false,
     })
     deps.progress(
-      `has version ${version}: ${fetched.files} files, ${megabytes(fetched.bytes)} were new`,
+      `has version ${version}: ${fetched.files} files, ${sizeOf(fetched.bytes)}, were new`,
     )
   } finally {
     agent.destroy()

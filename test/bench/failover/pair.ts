@@ -34,6 +34,8 @@ const inflict: Record<Fault, (server: LabServer) => unknown> = {
 const calmMs = 500
 /** Within which every datagram that was sent has arrived. */
 const arriveMs = 1000
+/** Beyond the takeover, for the first datagram at the new active. */
+const lookMs = 5000
 
 export async function measure(
   lab: Lab,
@@ -69,7 +71,10 @@ export async function measure(
 export interface Stored {
   /** By measurement and stream: numbers that no engine has, and rows beyond the first of a number in one engine. */
   missing: { what: string; stream: string; sent: number; lost: number; doubled: number }[]
-  /** By measurement: seconds from each fault until the first datagram to the virtual address was taken in that an engine has. */
+  /**
+   * By measurement: seconds from each fault until the first datagram to the virtual address came to
+   * the new active that an engine has. What the old one took in its last moments does not count.
+   */
   firstStored: Record<string, number[]>
 }
 
@@ -113,20 +118,34 @@ export async function readStored(
     if (!virtual) return result
     for (const { what, runs } of spans) {
       result.firstStored[what] = []
-      for (const { at } of runs) {
+      for (const { at, active } of runs) {
+        const until = at + active * 1000 + lookMs
         const times: number[] = []
         for (const engine of engines) {
-          const [row] = await engine.query<{ first: string }>(
-            `SELECT toUnixTimestamp64Milli(min(received)) AS first FROM syslog
-             WHERE sender = toIPv6('::ffff:${virtual.from}') AND received > fromUnixTimestamp64Milli(${at})`,
+          const rows = await engine.query<{ ms: string }>(
+            `SELECT DISTINCT toUnixTimestamp64Milli(received) AS ms FROM syslog
+             WHERE sender = toIPv6('::ffff:${virtual.from}')
+               AND received > fromUnixTimestamp64Milli(${at})
+               AND received < fromUnixTimestamp64Milli(toInt64(${until.toFixed(0)}))`,
           )
-          if (Number(row?.first) > 0) times.push(Number(row!.first))
+          times.push(...rows.map(({ ms }) => Number(ms)))
         }
-        if (times.length > 0) result.firstStored[what].push((Math.min(...times) - at) / 1000)
+        if (times.length > 0) result.firstStored[what].push((endOfGap(at, times) - at) / 1000)
       }
     }
     return result
   } finally {
     for (const engine of engines) await engine.close()
   }
+}
+
+/** Where the longest silence after the fault ends: before it the old active received, after it the new one. */
+function endOfGap(at: number, times: readonly number[]): number {
+  let before = at
+  let gap = { ms: 0, end: at }
+  for (const time of times.toSorted((a, b) => a - b)) {
+    if (time - before > gap.ms) gap = { ms: time - before, end: time }
+    before = time
+  }
+  return gap.end
 }
