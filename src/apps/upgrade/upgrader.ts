@@ -108,9 +108,11 @@ export function createUpgrader(
         fetchFailure = ''
         fetchFailures = 0
         await settle()
-      } else if (home !== undefined) {
+      } else {
         settleAt = Number.NEGATIVE_INFINITY
-        await goOn(home, running.id, running.report as UpgradeReport, self)
+        const report = running.report as UpgradeReport
+        if (home === undefined) await giveUp(running.id, report, self)
+        else await goOn(home, running.id, report, self)
       }
     } catch (error) {
       if (stopped.signal.aborted) return
@@ -124,6 +126,15 @@ export function createUpgrader(
     settleAt = clock.monotonic() + settleAgainMs
     const { later } = await deps.migrate()
     if (later === 0) settleAt = Number.POSITIVE_INFINITY
+  }
+
+  /** This server cannot do its part. */
+  async function giveUp(id: string, report: UpgradeReport, { server }: Self) {
+    if (report.phase !== 'fetch') return
+    const failure = cannotChange(server)
+    if (await store.setReport(id, { ...report, phase: 'undo', failure }, report)) {
+      await store.addStep(id, { server, text: failure, ok: false })
+    }
   }
 
   async function goOn(at: Home, id: string, report: UpgradeReport, self: Self) {
@@ -228,9 +239,7 @@ export function createUpgrader(
     async begin({ version: wanted, holder, by, id }) {
       const { server, other, paused } = deps.self()
       if (home === undefined) {
-        throw new Error(
-          `${server} was not started by \`keepwatch launch\`, so it cannot change its version`,
-        )
+        throw new Error(cannotChange(server))
       }
       const running = await store.running()
       if (running !== null) throw new Error(`${article(running.kind)} is under way already`)
@@ -300,6 +309,10 @@ function createSteadiness() {
     },
     isSteady: (now: number) => same !== undefined && now - same.since >= steadyMs,
   }
+}
+
+function cannotChange(server: string): string {
+  return `${server} was not started by \`keepwatch launch\`, so it cannot change its version`
 }
 
 function article(kind: string): string {
