@@ -28,7 +28,7 @@ export type Pair = z.output<typeof pairState>
 const trialSeconds = 25
 const restartMs = 200
 const stopDeadlineMs = 60_000
-const commandMs = 240_000
+const commandMs = 500_000
 
 export interface UpgradeLab {
   /** Holds the data of the servers, and the packages. */

@@ -17,7 +17,7 @@ import {
 } from './upgrade-lab.ts'
 import { addMigration, edit, installQuickly } from './upgrade-packages.ts'
 
-vi.setConfig({ testTimeout: 300_000 })
+vi.setConfig({ testTimeout: 600_000 })
 
 const flowsPerSecond = 1200
 const messagesPerSecond = 100

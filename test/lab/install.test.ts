@@ -177,7 +177,8 @@ describe.skipIf(obstacle)(`an operator${obstacle ? ` (${obstacle})` : ''}`, () =
   test(
     'runs the line that it prints on the second, and has a pair',
     async () => {
-      await keepwatch(kw2, ...line, '--data', kw2.data, '--no-start')
+      // Hosts of the lab have all the same host name, of which the name would be made.
+      await keepwatch(kw2, ...line, '--name', 'kw2', '--data', kw2.data, '--no-start')
       await kw2.program.start()
       const pair = await untilRoles(kw1, { kw1: 'active', kw2: 'standby' })
       expect(pair.address).toMatchObject({ held: true, fault: null })

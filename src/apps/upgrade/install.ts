@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 import { copyFile, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { type Home, isVersion, manifestFile } from './home.ts'
-import { packageFiles, readPackage } from './package-files.ts'
+import { isRunnable, packageFiles, readPackage } from './package-files.ts'
 import {
   type FileSource,
   type KnownVersion,
@@ -39,7 +39,7 @@ export async function installVersion(
   accept: (version: string) => void = () => {},
 ): Promise<string> {
   const folder = source === undefined ? ownPackage : resolve(source)
-  if (existsSync(join(folder, 'node_modules')) || source === undefined) {
+  if (isRunnable(folder)) {
     if (existsSync(join(folder, 'src', 'main.ts'))) {
       say(`compiling ${folder} …`)
       await run(process.execPath, installMs, [join(folder, 'scripts', 'build.mjs')])

@@ -48,6 +48,11 @@ export async function packageFiles(root: string): Promise<{ folder: string; path
   return { folder, paths }
 }
 
+/** Whether a folder is a package that lies there with what it needs, Node first of all. */
+export function isRunnable(root: string): boolean {
+  return existsSync(join(root, 'package.json')) && find(root, 'node') !== undefined
+}
+
 export function readPackage(root: string): Package {
   return JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 }
