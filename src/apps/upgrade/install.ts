@@ -39,7 +39,7 @@ export async function installVersion(
   accept: (version: string) => void = () => {},
 ): Promise<string> {
   const folder = source === undefined ? ownPackage : resolve(source)
-  if (isRunnable(folder)) {
+  if (source === undefined || isRunnable(folder)) {
     if (existsSync(join(folder, 'src', 'main.ts'))) {
       say(`compiling ${folder} …`)
       await run(process.execPath, installMs, [join(folder, 'scripts', 'build.mjs')])
