@@ -110,6 +110,16 @@ test('stores nothing of a segment of which it has everything itself, and reads i
   expect(state().duplicates).toBe(1)
 })
 
+test('takes a segment of which its owner left everything out as one of which nothing is missing', async () => {
+  const nothing = { rows: 0, nativeBytes: 0, firstMs: 1, lastMs: 2, body: new Uint8Array(0) }
+  const manifest = createManifestBuilder().seal(0, 4)
+  const parts = encodeSegment({ collector, kind: 'syslog', sequence: 3 }, { ...nothing, manifest })
+  const { stored, state } = await adopt(new Map([[3, Buffer.concat(parts)]]))
+  await vi.waitUntil(() => state().lookedAt)
+  expect(stored).toEqual([])
+  expect(state()).toMatchObject({ damaged: 0, duplicates: 1 })
+})
+
 test('waits while it is not known what this server has taken', async () => {
   const files = new Map([[3, await segment(3, ['one'])]])
   let known = false

@@ -214,8 +214,10 @@ export function createAdoption(
     const { header, body, manifest } = parseSegment(file)
     if (keyOf(header) !== keyOf(segment)) throw new SegmentDamaged('it is another segment')
     if (header.nativeBytes > maxNativeBytes) throw new SegmentDamaged('it is too large')
-    const native = await decompressBody(body, header.nativeBytes).catch(() => Buffer.alloc(0))
     const { rows } = header
+    // Its owner left all of it out.
+    if (rows === 0) return { rows, native: new Uint8Array(0) }
+    const native = await decompressBody(body, header.nativeBytes).catch(() => Buffer.alloc(0))
     if (native.length !== header.nativeBytes || nativeRows(native) !== rows) {
       throw new SegmentDamaged('its body is not the block that it should be')
     }

@@ -16,7 +16,6 @@ import {
 } from '../../src/store/postgres/pair-settings.ts'
 import { createRetention } from '../../src/store/postgres/retention.ts'
 import { createSessions } from '../../src/store/postgres/sessions.ts'
-import { createSuperseded } from '../../src/store/postgres/superseded.ts'
 import { createUsers } from '../../src/store/postgres/users.ts'
 import { log, type TestState } from './databases.ts'
 
@@ -322,22 +321,6 @@ export function pairContract(current: () => TestState): void {
       expect(await operations.prune(60_000)).toBe(0)
       expect(await operations.prune(0)).toBe(3)
     })
-  })
-
-  test('superseded segments are ranges of one collector, whose end may be told later', async () => {
-    const superseded = createSuperseded(state)
-    const [collector, other] = [randomUUID(), randomUUID()]
-    const add = (kind: 'flow' | 'trap', firstSequence: number, lastSequence: number | null) =>
-      state.write(tx => superseded.add(tx, { collector, kind, firstSequence, lastSequence }))
-    await add('trap', 10, null)
-    await add('flow', 5, 7)
-    await add('trap', 10, 12)
-    expect(await superseded.list(collector)).toEqual([
-      { collector, kind: 'flow', firstSequence: 5, lastSequence: 7 },
-      { collector, kind: 'trap', firstSequence: 10, lastSequence: 12 },
-    ])
-    expect(await superseded.list(other)).toEqual([])
-    await expect(add('flow', 9, 8)).rejects.toThrow('no range')
   })
 
   test('what nobody needs any more goes after a while, and what people did stays', async () => {

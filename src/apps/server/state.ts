@@ -16,7 +16,6 @@ import { createPairSettings } from '../../store/postgres/pair-settings.ts'
 import { createRoleChanges } from '../../store/postgres/role-changes.ts'
 import { createServers } from '../../store/postgres/servers.ts'
 import { createSessions } from '../../store/postgres/sessions.ts'
-import { createSuperseded } from '../../store/postgres/superseded.ts'
 import { createTokens } from '../../store/postgres/tokens.ts'
 import { createUsers } from '../../store/postgres/users.ts'
 import { createVersions } from '../../store/postgres/versions.ts'
@@ -61,6 +60,5 @@ export function createState(
     joinTokens: createJoinTokens({ database }, { key }),
     outbox: createOutbox<NoticeBody>({ database }),
     operations: createOperations({ database }),
-    superseded: createSuperseded({ database }),
   }
 }

@@ -238,17 +238,6 @@ CREATE TABLE sessions (
   CONSTRAINT sessions_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
 );
 
-CREATE TABLE superseded (
-  collector uuid NOT NULL,
-  kind text NOT NULL,
-  first_sequence bigint NOT NULL,
-  last_sequence bigint,
-  at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
-  term bigint NOT NULL,
-  CONSTRAINT superseded_pkey PRIMARY KEY (collector, kind, first_sequence)
-);
-CREATE TRIGGER fence BEFORE INSERT OR DELETE OR UPDATE ON public.superseded FOR EACH STATEMENT EXECUTE FUNCTION fence_check();
-
 CREATE TABLE tokens (
   id uuid NOT NULL DEFAULT gen_random_uuid(),
   name text NOT NULL,

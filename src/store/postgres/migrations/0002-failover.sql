@@ -70,22 +70,9 @@ CREATE TABLE operations (
 );
 CREATE INDEX operations_newest ON operations (started DESC);
 
--- Segments that are not to be stored: what is in them was taken in by the other server meanwhile.
-CREATE TABLE superseded (
-  collector      uuid NOT NULL,
-  kind           text NOT NULL,
-  first_sequence bigint NOT NULL,
-  last_sequence  bigint,
-  at             timestamptz NOT NULL DEFAULT clock_timestamp(),
-  term           bigint NOT NULL,
-  PRIMARY KEY (collector, kind, first_sequence)
-);
-
 CREATE TRIGGER fence BEFORE INSERT OR UPDATE OR DELETE ON pair_settings
   FOR EACH STATEMENT EXECUTE FUNCTION fence_check();
 CREATE TRIGGER fence BEFORE INSERT OR UPDATE OR DELETE ON join_tokens
   FOR EACH STATEMENT EXECUTE FUNCTION fence_check();
 CREATE TRIGGER fence BEFORE INSERT OR UPDATE OR DELETE ON outbox
-  FOR EACH STATEMENT EXECUTE FUNCTION fence_check();
-CREATE TRIGGER fence BEFORE INSERT OR UPDATE OR DELETE ON superseded
   FOR EACH STATEMENT EXECUTE FUNCTION fence_check();
