@@ -86,6 +86,8 @@ export interface ReceptionState {
 
 /** The server says its role each second; one that has said nothing for so long may be frozen, or not be active any more. */
 const staleMs = 3000
+/** For so long after a hand-over somebody may still send here what is meant for the other server. */
+const handOverMs = 6000
 /** Between slices of a replay the sockets are read. */
 const sliceMs = 8
 const claimWaitMs = 1200
@@ -170,7 +172,7 @@ export function createReception(
   /** Half the ring's time is enough for the active to say what it has. */
   function rescue(now: number) {
     for (let count = 0; count < rescueAtOnce; count++) {
-      const arrival = ring.overdue(now - config.ring.ms / 2)
+      const arrival = ring.overdue(now - config.ring.ms / 2, now)
       if (arrival === undefined) return
       if (count === 0) intake.catchUp()
       intake.take(arrival)
@@ -221,7 +223,10 @@ export function createReception(
       role = next
       if (!next.active) {
         direct = false
-        if (before.active) intake.deactivate()
+        if (before.active) {
+          intake.deactivate()
+          ring.handedOver(clock.monotonic() + handOverMs)
+        }
         return
       }
       if (!before.active) {

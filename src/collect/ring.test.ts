@@ -127,8 +127,24 @@ describe('the ring', () => {
       10,
     )
     ring.settle('s')
-    expect(ring.overdue(0)?.hash).toBe(2)
-    expect(ring.overdue(0)).toBeUndefined()
+    expect(ring.overdue(0, 0)?.hash).toBe(2)
+    expect(ring.overdue(0, 0)).toBeUndefined()
+  })
+
+  test('gives what strayed here at a hand-over, and leaves what goes on coming to the active', () => {
+    const [strays, stays] = ['syslog_udp 10.0.0.8', 'netflow 10.0.0.9']
+    const ring = createRing<ReturnType<typeof heard>>({ ms: 90_000, bytes: 100_000 })
+    ring.handedOver(6000)
+    ring.hear(heard(1, strays), 100)
+    ring.hear(heard(2, stays), 200)
+    ring.claim('s', manifest([60, 61], { sources: [strays, stays] }), 1000, 1000)
+    ring.hear(heard(3, stays), 7000)
+    expect(ring.overdue(-1000, 7000)).toBeUndefined()
+    expect(ring.overdue(-1000, 11_001)?.hash).toBe(1)
+    expect(ring.overdue(-1000, 11_001)).toBeUndefined()
+    ring.claim('t', manifest([62, 63], { sources: [strays, stays] }), 7500, 7500)
+    ring.settle('t')
+    expect(ring.state().datagrams).toBe(0)
   })
 
   test('stays small through a long day of claims', () => {

@@ -49,9 +49,15 @@ export interface Ring<D extends Heard> {
   next(): D | undefined
   /**
    * The same, if it came before `before` (monotonic), and its sender is not one that the active
-   * hears and that is compared by time: the active would have named it by now.
+   * hears and that is compared by time: the active would have named it by now. What strayed here at
+   * a hand-over is overdue before that.
    */
-  overdue(before: number): D | undefined
+  overdue(before: number, now: number): D | undefined
+  /**
+   * An address has just been handed over. Who is heard here until then (monotonic) and not any more
+   * sent to that address, and has said nothing of it to the other server.
+   */
+  handedOver(until: number): void
   /** Forgets what is too old. */
   expire(now: number): void
   state(): RingState
@@ -84,6 +90,7 @@ interface Twins {
 
 interface Source {
   entries: Entry[]
+  heardAt: number
   /** When a manifest last named it. */
   namedAt: number
   /** When a manifest last named one of its datagrams. */
@@ -100,6 +107,8 @@ const maxEarly = 131_072
 const maxSources = 65_536
 /** A source that a manifest named so long before a datagram, and not since, is not heard there any more. */
 const namedMs = 10_000
+/** After a hand-over, until it is certain who goes on sending here. */
+const strayMs = 5000
 const never = Number.NEGATIVE_INFINITY
 
 export function createRing<D extends Heard>(bounds: RingBounds): Ring<D> {
@@ -115,6 +124,7 @@ export function createRing<D extends Heard>(bounds: RingBounds): Ring<D> {
   let early = new Map<number, string>()
   let earlier = new Map<number, string>()
   let earlySince = 0
+  let strayUntil = never
   let datagrams = 0
   let bytes = 0
   const counts = { claimed: 0, overflown: 0, expired: 0 }
@@ -199,6 +209,11 @@ export function createRing<D extends Heard>(bounds: RingBounds): Ring<D> {
     return undefined
   }
 
+  /** It was sent to an address that is now the other server's. */
+  function strayed(entry: Entry, source: Source): boolean {
+    return entry.heardAt <= strayUntil && source.heardAt <= strayUntil
+  }
+
   function keep(datagram: D, segment: string | undefined, now: number) {
     const entry: Entry<D> = { datagram, heardAt: now, segment, gone: false }
     if (segment !== undefined) promises.get(segment)!.entries.push(entry)
@@ -210,9 +225,10 @@ export function createRing<D extends Heard>(bounds: RingBounds): Ring<D> {
     if (source === undefined) {
       // Forged senders could fill it; who is forgotten is compared by time for a moment.
       if (sources.size >= maxSources) sources.clear()
-      source = { entries: [], namedAt: never, matchedAt: never }
+      source = { entries: [], heardAt: now, namedAt: never, matchedAt: never }
       sources.set(datagram.source, source)
     }
+    source.heardAt = now
     source.entries.push(entry)
     while (bytes > bounds.bytes && first < order.length) {
       const oldest = order[first]!
@@ -274,7 +290,7 @@ export function createRing<D extends Heard>(bounds: RingBounds): Ring<D> {
         if (now - source.matchedAt < matchMs) continue
         for (const entry of source.entries) {
           if (entry.heardAt > until) break
-          if (entry.gone || entry.segment !== undefined) continue
+          if (entry.gone || entry.segment !== undefined || strayed(entry, source)) continue
           entry.segment = segment
           promised.push(entry)
         }
@@ -319,18 +335,26 @@ export function createRing<D extends Heard>(bounds: RingBounds): Ring<D> {
       return undefined
     },
 
-    overdue(before) {
+    overdue(before, now) {
+      const until = now > strayUntil + strayMs ? Math.max(before, strayUntil) : before
       for (let at = first; at < order.length; at++) {
         const entry = order[at]!
-        if (entry.heardAt > before) return undefined
+        if (entry.heardAt > until) return undefined
         if (entry.gone || entry.segment !== undefined) continue
         const source = sources.get(entry.datagram.source)
         if (source === undefined) continue
-        if (source.matchedAt === never && source.namedAt > entry.heardAt - namedMs) continue
+        if (!strayed(entry, source)) {
+          if (entry.heardAt > before) continue
+          if (source.matchedAt === never && source.namedAt > entry.heardAt - namedMs) continue
+        }
         drop(entry)
         return entry.datagram
       }
       return undefined
+    },
+
+    handedOver(until) {
+      strayUntil = until
     },
 
     expire(now) {

@@ -72,8 +72,9 @@ async function carryOut(order: Exclude<KeeperOrder, { do: 'hold' }>): Promise<vo
     case 'take':
       return keeper.take(order.term)
     case 'drop':
-    case 'stop':
       return keeper.drop()
+    case 'stop':
+      return keeper.stop()
   }
 }
 

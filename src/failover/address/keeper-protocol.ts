@@ -40,6 +40,8 @@ export type KeeperProblem =
   | 'kernel'
   | 'probe'
   | 'announce'
+  /** What is still sent here after a hand-over cannot be received. */
+  | 'linger'
   /** The list of what was ever added could not be read or written. */
   | 'memory'
 

@@ -35,6 +35,10 @@ function host(overrides: Partial<Kernel> = {}) {
     extend: async (_held, seconds) => void done.push(`extend for ${seconds} s`),
     probe: async () => [],
     announce: async () => {},
+    async linger(held, seconds) {
+      done.push(`linger ${held.map(one => one.address)} for ${seconds} s`)
+      return async () => void done.push('linger no more')
+    },
     ...overrides,
   }
   const memory = {
@@ -111,6 +115,47 @@ test('a drop while a take is under way wins', async () => {
   await taken
   expect(done).toEqual([])
   expect(has()).toBe(false)
+})
+
+test('an address that is handed over lingers before it is dropped, until it is taken again', async () => {
+  const { keeper, done, hold } = host()
+  await keeper.open(undefined, undefined)
+  hold(8000)
+  await keeper.take(1)
+  done.length = 0
+  await keeper.drop()
+  await keeper.drop()
+  expect(done).toEqual([`linger ${address} for 6 s`, `delete ${address}`])
+  hold(8000)
+  await keeper.take(2)
+  expect(done.slice(2, 4)).toEqual(['linger no more', `add ${address} for 8 s`])
+})
+
+test('nothing lingers when the hold is over, and when the server stops', async () => {
+  const { keeper, done, hold, pass } = host()
+  await keeper.open(undefined, undefined)
+  hold(8000)
+  await keeper.take(1)
+  pass(8000)
+  await keeper.drop()
+  hold(8000)
+  await keeper.take(2)
+  await keeper.stop()
+  expect(done.filter(what => what.startsWith('linger'))).toEqual([])
+})
+
+test('an address that cannot linger is dropped all the same', async () => {
+  const { keeper, reports, has, hold } = host({
+    linger: () => Promise.reject(new Error('read-only file system')),
+  })
+  await keeper.open(undefined, undefined)
+  hold(8000)
+  await keeper.take(1)
+  await keeper.drop()
+  expect(has()).toBe(false)
+  expect(reports).toContainEqual({
+    ...{ say: 'problem', reason: 'linger', detail: { error: 'read-only file system' } },
+  })
 })
 
 test('an address goes when its hold is over, and comes back with a new one', async () => {

@@ -28,9 +28,13 @@ export interface Keeper {
   hold(hold: Hold | undefined): void
   /** Resolves when it holds what it can hold; the rest is in its status. */
   take(term: number): Promise<void>
-  /** @throws Error if an address is, or may be, still there */
+  /**
+   * What is dropped while it may be held lingers: for a moment it is still received, though not
+   * answered for.
+   * @throws Error if an address is, or may be, still there
+   */
   drop(): Promise<void>
-  /** Drops and ends. @throws Error as `drop` */
+  /** Drops at once and ends. @throws Error as `drop` */
   stop(): Promise<void>
 }
 
@@ -45,6 +49,9 @@ const conflictRetryMs = 5000
 const insistMs = 15_000
 /** A slow disk does not hold up a takeover: the kernel's own lifetimes stand behind this memory. */
 const memoryDeadlineMs = 300
+/** In which the other server has long announced what was handed over to it. */
+const lingerMs = 5000
+const lingerSeconds = 1 + lingerMs / 1000
 /**
  * The kernel drops an address by itself when it was not extended for as long: the last resort when
  * server and keeper die in the same instant. Never shorter, or a machine under load would lose it.
@@ -75,6 +82,8 @@ export function createKeeper(deps: KeeperDeps, initial: KeeperConfig): Keeper {
   let placing = new Map<string, string>()
   let failure: string | undefined
   let dropAgainAt = 0
+  /** On the loopback interface, where they are not looked at. */
+  let lingering: { addresses: Set<string>; end(): Promise<void>; timer: NodeJS.Timeout } | undefined
   const conflicts = new Map<string, { fault: string; retryAt: number }>()
 
   function problem(reason: KeeperProblem, detail: Record<string, unknown>) {
@@ -117,7 +126,7 @@ export function createKeeper(deps: KeeperDeps, initial: KeeperConfig): Keeper {
     const had = new Set(present.map(({ address }) => address))
     let refused: Error | undefined
     for (let round = 0; ; round++) {
-      const links = await kernel.links()
+      const links = withoutLingering(await kernel.links())
       if (round === 0) recognize(links, why)
       const wanted = mayHold()
       const todo = look(links, wanted)
@@ -151,6 +160,40 @@ export function createKeeper(deps: KeeperDeps, initial: KeeperConfig): Keeper {
     }
     await forget()
     if (refused !== undefined) throw refused
+  }
+
+  function withoutLingering(links: readonly Link[]): Link[] {
+    const stays = ({ address }: { address: string }) =>
+      lingering?.addresses.has(canonical(address)) !== true
+    return links.map(link =>
+      link.loopback ? { ...link, addresses: link.addresses.filter(stays) } : link,
+    )
+  }
+
+  /** In turn with everything else that is done to the kernel. */
+  function startLingering(): Promise<void> {
+    const started = turn.then(async () => {
+      if (present.length === 0) return
+      const addresses = new Set(present.map(({ address }) => canonical(address)))
+      try {
+        const end = await kernel.linger(present, lingerSeconds)
+        lingering = { addresses, end, timer: setTimeout(endLingering, lingerMs) }
+      } catch (error) {
+        problem('linger', { error: (error as Error).message })
+      }
+    })
+    turn = started
+    return started
+  }
+
+  function endLingering(): Promise<void> {
+    const ended = turn.then(async () => {
+      clearTimeout(lingering?.timer)
+      await lingering?.end().catch((error: Error) => problem('linger', { error: error.message }))
+      lingering = undefined
+    })
+    turn = ended
+    return ended
   }
 
   /** Compares the kernel with what should be. */
@@ -281,10 +324,12 @@ export function createKeeper(deps: KeeperDeps, initial: KeeperConfig): Keeper {
     if (failure !== undefined && present.length + remembered.size > 0) throw new Error(failure)
   }
 
-  async function drop() {
+  async function drop(how: 'lingering' | 'at once') {
+    const lingers = how === 'lingering' && mayHold() && lingering === undefined
     term = undefined
     conflicts.clear()
     probing.abort()
+    if (lingers) await startLingering()
     await reconcile('drop')
     rejectIfUnsure()
     if (present.length === 0) return
@@ -327,13 +372,15 @@ export function createKeeper(deps: KeeperDeps, initial: KeeperConfig): Keeper {
 
     async take(next) {
       term = next
+      if (lingering !== undefined) await endLingering()
       await reconcile('take')
     },
 
-    drop,
+    drop: () => drop('lingering'),
 
     async stop() {
-      await drop()
+      await drop('at once')
+      await endLingering()
       clearInterval(ticker)
       clearInterval(watcher)
       announcer.settle([])

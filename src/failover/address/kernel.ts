@@ -6,6 +6,7 @@ import { spawn } from 'node:child_process'
 import { isIPv6 } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Connection } from './address.ts'
+import { linger } from './linger.ts'
 import type { Change, Link } from './plan.ts'
 
 export interface Kernel {
@@ -31,6 +32,13 @@ export interface Kernel {
    * @throws Error
    */
   announce(address: string, link: string, signal: AbortSignal): Promise<void>
+  /**
+   * Goes on receiving what is sent to these addresses, without answering for them, once they are
+   * deleted: see `linger.ts`.
+   * @returns what ends it
+   * @throws Error; then nothing lingers
+   */
+  linger(held: readonly Change[], seconds: number): Promise<() => Promise<void>>
 }
 
 /**
@@ -116,6 +124,8 @@ export function createKernel(): Kernel {
           )
       await Promise.all(runs)
     },
+
+    linger: (held, seconds) => linger(batch, held, seconds),
   }
 }
 
