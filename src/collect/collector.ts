@@ -15,7 +15,7 @@ import { createTally } from '../lib/tally.ts'
 import type { Identity } from '../lib/tls.ts'
 import { createSyslogFramer } from '../wire/syslog-stream.ts'
 import { createBlockMemory } from './block-memory.ts'
-import { hashDatagram } from './datagram-hash.ts'
+import { hashDatagram, hashSource } from './datagram-hash.ts'
 import { createDelivery, type Delivery } from './deliver.ts'
 import { createFollower, type NamedServer } from './follow.ts'
 import { createIntake } from './intake.ts'
@@ -212,8 +212,7 @@ export function createCollector(
   function addUdp(name: UdpListenerName): UdpListener | undefined {
     const { address, bufferBytes, [name]: port } = listen
     if (port === false) return undefined
-    const number = listeners.length
-    const senders = createSourceNames(name)
+    const senders = createSources(name)
     const listener = createUdpListener(
       { log },
       // Of all that is received, only an INFORM is answered.
@@ -235,8 +234,9 @@ export function createCollector(
           return
         }
         if (others.length > 0) {
-          arrival.hash = hashDatagram(number, bytes)
-          arrival.source = senders(from.address)
+          const sender = senders(from.address)
+          arrival.hash = hashDatagram(sender.hash, bytes)
+          arrival.source = sender.name
         }
         reception.hear(arrival)
       },
@@ -471,16 +471,18 @@ function busy({ delivery }: Destination): boolean {
 
 const maxNames = 65_536
 
-/** The listener and the sender's address as one text, made once for each sender. */
-function createSourceNames(listener: string): (address: string) => string {
-  const known = new Map<string, string>()
+/** The listener and the sender's address as one text and its hash, made once for each sender. */
+function createSources(listener: string): (address: string) => { name: string; hash: number } {
+  const known = new Map<string, { name: string; hash: number }>()
   return address => {
-    let name = known.get(address)
-    if (name === undefined) {
+    let source = known.get(address)
+    if (source === undefined) {
       if (known.size >= maxNames) known.clear()
-      name = `${listener} ${address}`
-      known.set(address, name)
+      // One spelling, however the sockets of the two servers are bound.
+      const name = `${listener} ${address.replace(/^::ffff:(?=\d+\.)|%.*$/g, '')}`
+      source = { name, hash: hashSource(name) }
+      known.set(address, source)
     }
-    return name
+    return source
   }
 }

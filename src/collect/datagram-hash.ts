@@ -1,7 +1,7 @@
 /**
- * By what a datagram is recognised that both servers of a pair have received: its bytes and the
- * listener, not its sender, because a device with two addresses may use one towards each server.
- * Two datagrams of equal bytes are told apart by their number alone: so many here, so many there.
+ * By what a datagram is recognised that both servers of a pair have received: its bytes, its listener
+ * and its sender. Two datagrams of one sender with equal bytes are told apart by their number alone:
+ * so many here, so many there.
  */
 import { crc32 } from 'node:zlib'
 
@@ -16,12 +16,12 @@ const stride = 64
  * last 64; of a long one, both mixed from these and from words in between. For one pair of servers
  * within minutes, not against somebody who looks for collisions.
  *
- * @param listener a small number for the listener
+ * @param source the listener and the sender, by `hashSource`
  */
-export function hashDatagram(listener: number, bytes: Uint8Array): number {
+export function hashDatagram(source: number, bytes: Uint8Array): number {
   const { length } = bytes
-  let one = Math.imul(length + 1, 0x9e3779b1) ^ listener
-  let two = listener
+  let one = Math.imul(length + 1, 0x9e3779b1) ^ source
+  let two = source
   const head = Math.min(length, edge)
   const tail = Math.max(head, length - edge)
   for (let at = 0; at < head; at += 4) {
@@ -48,9 +48,14 @@ export function hashDatagram(listener: number, bytes: Uint8Array): number {
   }
   one = Math.imul(one ^ (one >>> 15), 0x2c1b3c6d)
   one ^= one >>> 13
-  const sum = length > short ? two >>> 0 : crc32(bytes, listener)
+  const sum = length > short ? two >>> 0 : crc32(bytes, source)
   // Zero stands for rows that came in no datagram.
   return (one & 0x1fffff) * 0x1_0000_0000 + sum || 1
+}
+
+/** 32 bits for whoever sends: the name of listener and address. */
+export function hashSource(name: string): number {
+  return crc32(name)
 }
 
 /** Beyond the end there are zeros: the length is in the hash already. */

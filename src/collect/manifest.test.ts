@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { createBatch } from '../telemetry/batch.ts'
 import { decodeNative, encodeNative } from '../telemetry/native.ts'
 import { tables } from '../telemetry/tables.ts'
-import { hashDatagram } from './datagram-hash.ts'
+import { hashDatagram, hashSource } from './datagram-hash.ts'
 import { leaveOut } from './leave-out.ts'
 import {
   createManifestBuilder,
@@ -128,12 +128,19 @@ test('rows are left out of a block, and the others stay as they were', () => {
   )
 })
 
-test('a datagram is known by its bytes and its listener', () => {
+test('a datagram is known by its bytes, its listener and its sender', () => {
   const bytes = Buffer.alloc(1400, 7)
   const hash = hashDatagram(1, bytes)
   expect(Number.isSafeInteger(hash)).toBe(true)
   expect(hashDatagram(1, Buffer.from(bytes))).toBe(hash)
-  expect(hashDatagram(2, bytes)).not.toBe(hash)
+  for (const source of ['traps 10.0.0.1', 'syslog_udp 10.0.0.2']) {
+    const other = hashSource(source)
+    for (const sent of [bytes, Buffer.alloc(500, 7)]) {
+      expect(hashDatagram(other, sent)).not.toBe(
+        hashDatagram(hashSource('syslog_udp 10.0.0.1'), sent),
+      )
+    }
+  }
   for (const at of [0, 3, 17, 63, 64, 128, 1336, 1399]) {
     const other = Buffer.from(bytes)
     other[at] = 8

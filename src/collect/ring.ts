@@ -81,7 +81,7 @@ interface Entry<D extends Heard = Heard> {
   gone: boolean
 }
 
-/** Datagrams of equal bytes; those before `from` are promised or gone. */
+/** Datagrams of one sender with equal bytes; those before `from` are promised or gone. */
 interface Twins {
   entries: Entry[]
   from: number
@@ -247,7 +247,6 @@ export function createRing<D extends Heard>(bounds: RingBounds): Ring<D> {
     return true
   }
 
-  /** Equal bytes of different senders stand for each other. */
   function promise(hash: number, segment: string, now: number): Entry | undefined {
     const entry = freeOf(byHash.get(hash))
     if (entry === undefined) return undefined

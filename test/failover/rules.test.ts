@@ -66,7 +66,7 @@ describe('while a person has paused takeovers', () => {
     const { a, b } = await pair()
     await pause()
     await a.kill()
-    const { sentence } = await says(b, 'paused')
+    const { sentence } = await says(b, 'paused by anna')
     expect(sentence).toBe(
       'standby: takeovers are paused by anna until somebody resumes: a new switch',
     )

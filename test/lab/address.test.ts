@@ -137,7 +137,7 @@ scenarios('a pair at virtual addresses', { ...quick, virtualAddresses: true }, s
       const before = await lab.active()
       await found(lab, before)
       const since = performance.now()
-      await before.call('POST', '/pair/switchover')
+      await before.switchover()
       const seconds = await found(lab, lab.other(before), since)
       process.stdout.write(
         `switched over: found at the virtual addresses after ${seconds.toFixed(2)} s\n`,

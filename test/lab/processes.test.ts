@@ -126,7 +126,7 @@ scenarios('a pair whose servers die, freeze and hang', { ...quick }, scenario =>
     for (let round = 0; round < 2; round++) {
       const before = await lab.active()
       const since = performance.now()
-      await before.call('POST', '/pair/switchover')
+      await before.switchover()
       await takenOver('switched over', lab, { except: before, since })
       await lab.settled()
     }

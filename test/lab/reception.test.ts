@@ -16,7 +16,7 @@ scenarios(
   scenario => {
     scenario('is switched over', async lab => {
       const before = await lab.active()
-      await before.call('POST', '/pair/switchover')
+      await before.switchover()
       await lab.untilActive({ except: before })
       await sleep(2000)
     })

@@ -2,6 +2,7 @@
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { statfs, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { stringify } from 'yaml'
 import type { Answer, Client } from './client.ts'
 import type { Host, Way } from './network.ts'
@@ -9,6 +10,7 @@ import { createProgram, type Program } from './program.ts'
 
 const main = join(import.meta.dirname, '../../src/main.ts')
 const hang = join(import.meta.dirname, 'hang.mjs')
+const readyToTakeMs = 20_000
 const faketime = '/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1'
 
 /** What `/active` answers. */
@@ -30,6 +32,8 @@ export interface LabServer {
   /** Calls the API. @throws unless it answers 200 */
   call<T>(method: string, path: string, body?: object): Promise<T>
   ask: Client['ask']
+  /** Asks the active to hand over, as soon as the other can take it. */
+  switchover(): Promise<void>
   /** `kill -9`; a second later it is started again, unless told otherwise. */
   kill(): void
   /** `kill -9`, and it stays so until `start`. */
@@ -133,6 +137,19 @@ export function createLabServer(
         )
       }
       return answer.body as T
+    },
+    async switchover() {
+      const deadline = performance.now() + readyToTakeMs
+      for (;;) {
+        const answer = await client.ask('/api/v1/pair/switchover', { method: 'POST' })
+        if (answer.status === 200) return
+        const said = JSON.stringify(answer.body)
+        // The other one stands by, but may not be ready to take over yet.
+        if (answer.status !== 409 || performance.now() > deadline) {
+          throw new Error(`switchover at ${host.name}: ${answer.status} ${said}`)
+        }
+        await sleep(50)
+      }
     },
     kill: program.kill,
     off: program.off,

@@ -16,6 +16,11 @@ import { sharedHosts } from './welcome.ts'
 const everyMs = 10_000
 const renewBeforeMs = 60 * 86_400_000
 
+export interface ConsoleCertificate extends Component {
+  /** Looks at once, after what is set has changed. */
+  look(): Promise<void>
+}
+
 /**
  * Issues it anew, for the same key, before it ends and when a virtual address or name is set that is
  * not in it. One that came from elsewhere is never touched.
@@ -30,7 +35,7 @@ export function createConsoleCertificate(
     now(): number
   },
   config: { name: string; identityDir: string; files: { key: string; cert: string } },
-): Component {
+): ConsoleCertificate {
   const { name, identityDir, files } = config
   let timer: NodeJS.Timeout | undefined
   let checking: Promise<void> | undefined
@@ -51,18 +56,24 @@ export function createConsoleCertificate(
     deps.renewed({ key, cert: renewed })
   }
 
-  function tick() {
+  function tick(): Promise<void> {
     checking ??= check()
       .catch(deps.failed)
       .finally(() => {
         checking = undefined
       })
+    return checking
   }
 
   return {
     async start() {
-      tick()
-      timer = setInterval(tick, everyMs)
+      void tick()
+      timer = setInterval(() => void tick(), everyMs)
+    },
+    async look() {
+      // One that is under way may have read what was set before.
+      await checking
+      await tick()
     },
     async stop() {
       clearInterval(timer)

@@ -106,7 +106,10 @@ export function createSetup(
       now: deps.now,
       prepareFolder: path =>
         prepareFolder(path, { server: name, deployment: deploymentOf(identity), dataDir }),
-      changed: deps.pairSettings.refresh,
+      async changed() {
+        await deps.pairSettings.refresh()
+        await certificate?.look()
+      },
       invitation: () => ({
         console: deps.consoleUrl(),
         fingerprint: fingerprintOf(identity.ca),

@@ -27,7 +27,7 @@ export type Fault = 'crash' | 'host lost' | 'planned'
 const inflict: Record<Fault, (server: LabServer) => unknown> = {
   crash: server => server.kill(),
   'host lost': server => server.cut(),
-  planned: server => server.call('POST', '/pair/switchover'),
+  planned: server => server.switchover(),
 }
 
 /** Between two runs, so that what one has caused is over. */
