@@ -15,7 +15,7 @@ import { createTally } from '../lib/tally.ts'
 import type { Identity } from '../lib/tls.ts'
 import { createSyslogFramer } from '../wire/syslog-stream.ts'
 import { createBlockMemory } from './block-memory.ts'
-import { hashDatagram, hashSource } from './datagram-hash.ts'
+import { hashDatagram } from './datagram-hash.ts'
 import { createDelivery, type Delivery } from './deliver.ts'
 import { createFollower, type NamedServer } from './follow.ts'
 import { createIntake } from './intake.ts'
@@ -31,6 +31,7 @@ import {
 import { observeCollector } from './observe.ts'
 import { type Claim, createReception, type Role } from './reception.ts'
 import { createSealer } from './seal.ts'
+import { createSenders } from './senders.ts'
 import type { CollectorSettings, PairConfig } from './settings.ts'
 import { createSettlement } from './settlement.ts'
 import { createSpool } from './spool.ts'
@@ -61,6 +62,8 @@ export interface PairCollector extends Collector {
   claim(claim: Claim): Promise<number[]>
   /** @see Reception.otherIsAlive */
   otherIsAlive(): void
+  /** The other server's collector begins to listen: from now on nothing is stored behind its back. */
+  otherBegins(server: string): void
   /** @see Reception.ended */
   ended(segment: string, stored: boolean): void
   /** The server is gone: what is decoded goes to the spool, and nothing else is waited for. */
@@ -85,6 +88,8 @@ const stopMs = { seal: 10_000, deliver: 3000 }
 const retireMs = 300
 /** An INFORM is answered when another host has its row too; or after so long, if one could have. */
 const elsewhereMs = 800
+/** For a datagram that was on its way to both servers at the hello. */
+const underWayMs = 50
 
 type ListenProblem =
   | 'decoder-failed'
@@ -212,7 +217,7 @@ export function createCollector(
   function addUdp(name: UdpListenerName): UdpListener | undefined {
     const { address, bufferBytes, [name]: port } = listen
     if (port === false) return undefined
-    const senders = createSources(name)
+    const senders = createSenders(name)
     const listener = createUdpListener(
       { log },
       // Of all that is received, only an INFORM is answered.
@@ -336,6 +341,17 @@ export function createCollector(
     end()
   }
 
+  /**
+   * The active that believed this one dead stores alone what it takes. What comes here before it
+   * knows better must not be kept for a takeover too.
+   */
+  async function sayHello() {
+    const told = destinations.filter(({ name }) => pair !== undefined && others.includes(name))
+    if (told.length === 0) return
+    await Promise.all(told.map(({ delivery }) => delivery.hello()))
+    await sleep(underWayMs)
+  }
+
   /** The syslog port over TCP is open on the active only, so that senders look for the active. */
   function turnTcp() {
     if (syslogTcp === undefined || reception === undefined) return
@@ -390,6 +406,7 @@ export function createCollector(
         await closeAll()
         throw error
       }
+      await sayHello()
       startedAt = new Date(clock.wall())
       accepting = true
       timers = [setInterval(tick, sealMs)]
@@ -421,6 +438,10 @@ export function createCollector(
       return reception.claim(claim)
     },
     otherIsAlive: () => reception?.otherIsAlive(),
+    otherBegins(server) {
+      settlement?.reached(server)
+      destinations.find(({ name }) => name === server)?.delivery.wake()
+    },
     ended: (segment, stored) => reception?.ended(segment, stored),
     async abandon(withinMs) {
       accepting = false
@@ -467,22 +488,4 @@ export function createCollector(
 function busy({ delivery }: Destination): boolean {
   const { reachable, waiting } = delivery.state()
   return reachable && waiting > 0
-}
-
-const maxNames = 65_536
-
-/** The listener and the sender's address as one text and its hash, made once for each sender. */
-function createSources(listener: string): (address: string) => { name: string; hash: number } {
-  const known = new Map<string, { name: string; hash: number }>()
-  return address => {
-    let source = known.get(address)
-    if (source === undefined) {
-      if (known.size >= maxNames) known.clear()
-      // One spelling, however the sockets of the two servers are bound.
-      const name = `${listener} ${address.replace(/^::ffff:(?=\d+\.)|%.*$/g, '')}`
-      source = { name, hash: hashSource(name) }
-      known.set(address, source)
-    }
-    return source
-  }
 }

@@ -57,6 +57,10 @@ export interface Delivery extends Component {
   state(): DeliveryState
   /** Tells the other server's collector that this one is active. */
   alive(): Promise<void>
+  /** Tells it that this one begins to listen. Resolves when it knows, or when it does not answer. */
+  hello(): Promise<void>
+  /** The server has just been heard: it is tried again at once. */
+  wake(): void
   /** Tells the server how the collector is; what it answers, undefined when it cannot be told. */
   report(collector: object): Promise<CollectorAnswer | undefined>
 }
@@ -73,6 +77,8 @@ const backoff = { firstMs: 50, mostMs: 5000 }
 const questionTimeoutMs = 10_000
 const reportTimeoutMs = 5000
 const claimTimeoutMs = 3000
+/** The start of a server waits for it. */
+const helloTimeoutMs = 1500
 const maxAnswerBytes = 4 * 1024 * 1024
 /** A segment that the other server does not take for so long is stored by the own one alone. */
 const keepAfterMs = 2000
@@ -94,6 +100,7 @@ export function createDelivery(
   const segments = deliveredCounter(deps.metrics)
   let agent: Agent | undefined
   let stopping = new AbortController()
+  let waking = new AbortController()
   let running: Promise<void> = Promise.resolve()
   let reachable = false
   let delivered = 0
@@ -125,7 +132,7 @@ export function createDelivery(
         // Where a name has several addresses, the error of them all has no message.
         note(message || (code ?? 'unknown'))
         failed((error as NodeJS.ErrnoException).code === 'ECONNREFUSED')
-        await pause(failures++, stop)
+        await pause(failures++, AbortSignal.any([stop, waking.signal]))
       }
     }
   }
@@ -377,6 +384,13 @@ export function createDelivery(
     })
   }
 
+  async function tell(path: string, timeoutMs: number) {
+    if (agent === undefined) return
+    await call('POST', path, { signal: stopping.signal, timeoutMs }).catch(error =>
+      deps.log.debug({ server: server.name, error }, 'not told'),
+    )
+  }
+
   return {
     async start() {
       stopping = new AbortController()
@@ -406,11 +420,14 @@ export function createDelivery(
     },
 
     async alive() {
-      if (agent === undefined || !reachable) return
-      await call('POST', linkPaths.alive, {
-        signal: stopping.signal,
-        timeoutMs: claimTimeoutMs,
-      }).catch(error => deps.log.debug({ server: server.name, error }, 'not told'))
+      if (reachable) await tell(linkPaths.alive, claimTimeoutMs)
+    },
+
+    hello: () => tell(linkPaths.hello, helloTimeoutMs),
+
+    wake() {
+      waking.abort()
+      waking = new AbortController()
     },
 
     async report(collector) {

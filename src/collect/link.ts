@@ -19,6 +19,8 @@ export const linkPaths = {
     `/link/v1/claims/${collector}/${kind}/${sequence}`,
   /** POST: the collector inside the other server is active. */
   alive: '/link/v1/claims/alive',
+  /** POST: the other server's collector begins to listen; answered when this one's knows. */
+  hello: '/link/v1/claims/hello',
   /** GET: what a server says to its peer. */
   state: '/link/v1/state',
 } as const

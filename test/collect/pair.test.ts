@@ -87,6 +87,29 @@ test('the active is killed: what it had not stored comes out of the other’s ri
   await report(`killed, role taken on in ${ms.toFixed(1)} ms`, [b])
 }, 120_000)
 
+test('a standby that has just come back takes over: what was stored without it is not stored again', async () => {
+  const { a, b } = await bothUp()
+  devices.start(perSecond)
+  await sleep(1500)
+  await b.program.kill('SIGKILL')
+  // Long enough for the active to try it less and less often.
+  await sleep(5000)
+  const back = await pair.start('b')
+  await sleep(1200)
+  for (const pid of [a.collectorPid, a.program.pid]) process.kill(pid, 'SIGKILL')
+  await sleep(1000)
+  await back.active(2)
+  await sleep(2000)
+  await devices.stop()
+  const again = await pair.start('a')
+  await settled([back, again])
+  for (const name of ['a', 'b'] as const) {
+    for (const { doubled } of Object.values(compare(devices.sent, lab.stored(name)))) {
+      expect({ [name]: doubled }).toEqual({ [name]: '' })
+    }
+  }
+}, 60_000)
+
 test('the whole active is frozen and wakes up in its old role', async () => {
   const { a, b } = await bothUp()
   devices.start(perSecond)

@@ -32,13 +32,16 @@ process.on('message', (order: OwnCollectorOrder) => {
     case 'role':
       collector?.setRole({ active: order.active, term: order.term }, order.storing)
       collector?.setAnswering(order.answering)
-      return report({ type: 'role', id: order.id })
+      return report({ type: 'heard', id: order.id })
     case 'servers':
       return collector?.setServers(order.servers)
     case 'claim':
       return void claim(order)
     case 'alive':
       return collector?.otherIsAlive()
+    case 'hello':
+      collector?.otherBegins(order.server)
+      return report({ type: 'heard', id: order.id })
     case 'ended':
       return collector?.ended(order.segment, order.stored)
     case 'stop':

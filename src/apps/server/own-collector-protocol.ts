@@ -41,14 +41,16 @@ export type OwnCollectorOrder =
     }
   /** The other server's collector is active, and is heard. */
   | { type: 'alive' }
+  /** The other server's collector begins to listen; answered by `heard`. */
+  | { type: 'hello'; id: number; server: string }
   | { type: 'ended'; segment: string; stored: boolean }
   | { type: 'stop' }
 
 export type OwnCollectorReport =
   | { type: 'ready'; collector: string; ports: Partial<Record<ListenerName, number>> }
   | { type: 'failed'; message: string }
-  /** The role of that order is taken on. */
-  | { type: 'role'; id: number }
+  /** The role, or the hello, of that order is taken note of. */
+  | { type: 'heard'; id: number }
   | { type: 'claimed'; id: number; taken: number[] }
   | { type: 'not-claimed'; id: number; message: string }
   | { type: 'state'; state: CollectorState; ports: Partial<Record<ListenerName, number>> }

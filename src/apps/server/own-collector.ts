@@ -70,7 +70,7 @@ const settledMs = 60_000
 const openDeadlineMs = 30_000
 const stopDeadlineMs = 16_000
 const roleEveryMs = 1000
-const roleDeadlineMs = 1000
+const hearDeadlineMs = 1000
 const claimDeadlineMs = 2800
 const maxManifestBytes = 32 * 1024 * 1024
 const maxAdmitted = 100_000
@@ -115,7 +115,8 @@ export function createOwnCollector(
   let told = ''
   let asked = 0
   const answers = new Map<number, { resolve(taken: number[]): void; reject(error: Error): void }>()
-  const roles = new Map<number, () => void>()
+  /** Orders that are only heard. */
+  const hearing = new Map<number, () => void>()
   /** Segments that were claimed since the last takeover, and until when they are let in; the oldest first. */
   const admitted = new Map<string, number>()
   /** How often each is being stored at this moment. */
@@ -131,6 +132,18 @@ export function createOwnCollector(
     const answering = deps.heldAddresses()
     tell({ type: 'role', id: order, ...mode, storing: [...storing.keys()], answering })
     return order
+  }
+
+  /** Resolves when the order was heard, or the process does not answer. */
+  async function heardOf(order: number) {
+    await new Promise<void>(resolve => {
+      const late = setTimeout(resolve, hearDeadlineMs)
+      hearing.set(order, () => {
+        clearTimeout(late)
+        resolve()
+      })
+    })
+    hearing.delete(order)
   }
 
   function sayServers() {
@@ -215,8 +228,8 @@ export function createOwnCollector(
 
   function heard(message: OwnCollectorReport) {
     switch (message.type) {
-      case 'role':
-        roles.get(message.id)?.()
+      case 'heard':
+        hearing.get(message.id)?.()
         break
       case 'claimed':
         answers.get(message.id)?.resolve(message.taken)
@@ -235,7 +248,7 @@ export function createOwnCollector(
     ready = false
     state = undefined
     for (const { reject } of answers.values()) reject(new Error('the collector’s process ended'))
-    for (const resolve of roles.values()) resolve()
+    for (const resolve of hearing.values()) resolve()
   }
 
   function again(detail: Record<string, unknown>) {
@@ -281,10 +294,21 @@ export function createOwnCollector(
     return taken
   }
 
-  async function answerClaim(request: IncomingMessage, response: ServerResponse) {
+  async function answerClaim(
+    request: IncomingMessage,
+    response: ServerResponse,
+    from: { name: string },
+  ) {
     if (request.url === linkPaths.alive) {
       request.resume()
       tell({ type: 'alive' })
+      return say(response, 200, {})
+    }
+    if (request.url === linkPaths.hello) {
+      request.resume()
+      const order = ++asked
+      tell({ type: 'hello', id: order, server: from.name })
+      if (ready) await heardOf(order)
       return say(response, 200, {})
     }
     const segment = claimPath.exec(request.url ?? '')?.[1]
@@ -376,15 +400,7 @@ export function createOwnCollector(
       // Each of them has to be claimed anew; those that are being stored are named to the collector.
       admitted.clear()
       if (!ready) return
-      const order = sayRole()
-      await new Promise<void>(resolve => {
-        const late = setTimeout(resolve, roleDeadlineMs)
-        roles.set(order, () => {
-          clearTimeout(late)
-          resolve()
-        })
-      })
-      roles.delete(order)
+      await heardOf(sayRole())
     },
 
     routes: [{ method: 'POST', prefix: '/link/v1/claims/', role: 'server', answer: answerClaim }],
