@@ -7,23 +7,27 @@ const withWaits = [
   'src/devices/session.test.ts',
 ]
 
-/** Suites that start processes and measure what they do: one file at a time, one suite after another. */
+/**
+ * Suites that start processes and watch what they do. They wait more than they compute, so some run
+ * side by side; suites of one group share its workers, and the groups run one after the other.
+ */
 const withProcesses = [
   // Engines and databases.
-  { name: 'store', include: ['src/store/**/*.test.ts'], maxWorkers: 2 },
+  { group: 1, name: 'store', include: ['src/store/**/*.test.ts'] },
   // Servers that are killed and frozen, on a real database.
-  { name: 'failover', include: ['test/failover/**/*.test.ts'], maxWorkers: 2 },
+  { group: 1, name: 'failover', include: ['test/failover/**/*.test.ts'] },
   // Mail servers and webhooks that fail; senders that are killed.
-  { name: 'notify', include: ['test/notify/**/*.test.ts'], maxWorkers: 2 },
+  { group: 1, name: 'notify', include: ['test/notify/**/*.test.ts'] },
   // Collectors and receivers: killed, cut off, their disk filled.
-  { name: 'collect', include: ['test/collect/**/*.test.ts'] },
+  { group: 1, name: 'collect', include: ['test/collect/**/*.test.ts'] },
   // The API on a real database, and in a real browser.
-  { name: 'api', include: ['test/api/**/*.test.ts'] },
+  { group: 1, name: 'api', include: ['test/api/**/*.test.ts'] },
   // Servers, their database and devices on hosts of their own, in network namespaces: every fault.
-  { name: 'lab', include: ['test/lab/**/*.test.ts'] },
+  { group: 2, name: 'lab', include: ['test/lab/**/*.test.ts'] },
   // Whole deployments.
-  { name: 'e2e', include: ['test/e2e/**/*.test.ts'] },
+  { group: 2, name: 'e2e', include: ['test/e2e/**/*.test.ts'] },
 ]
+const workers = { 1: 3, 2: 2 }
 
 export default defineConfig({
   test: {
@@ -39,8 +43,12 @@ export default defineConfig({
       { test: { name: 'web', include: ['web/src/**/*.test.ts'], environment: 'node' } },
       { test: { name: 'waits', include: withWaits } },
       { test: { name: 'captures', include: ['test/captures/**/*.test.ts'] } },
-      ...withProcesses.map((project, index) => ({
-        test: { maxWorkers: 1, ...project, sequence: { groupOrder: index + 1 } },
+      ...withProcesses.map(({ group, ...project }) => ({
+        test: {
+          ...project,
+          maxWorkers: workers[group as keyof typeof workers],
+          sequence: { groupOrder: group },
+        },
       })),
     ],
   },
