@@ -29,7 +29,8 @@ import {
 import { emptyManifest, encodeManifest } from './manifest.ts'
 import type { WholeSegment } from './segment.ts'
 import type { Settlement } from './settlement.ts'
-import type { Spool, Waiting } from './spool.ts'
+import type { Waiting } from './shelves.ts'
+import type { Spool } from './spool.ts'
 
 export interface DeliveryConfig {
   /** The server's name, by which the spool knows it, and its URL (`https://host:port`). */

@@ -6,7 +6,8 @@
 import type { Clock } from '../lib/clock.ts'
 import type { Kind } from '../telemetry/table.ts'
 import { termOf } from './manifest.ts'
-import type { Spool, Waiting } from './spool.ts'
+import type { Waiting } from './shelves.ts'
+import type { Spool } from './spool.ts'
 
 export interface Settlement {
   /** Name of the own server. */
