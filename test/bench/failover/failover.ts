@@ -57,33 +57,56 @@ const folder = join(tmpdir(), `keepwatch-bench-${process.pid}`)
 say(`${cpus().length} × ${cpus()[0]?.model ?? 'CPU'}, ${runs} runs of each`)
 const spans: Span[] = []
 const stores: Stored[] = []
+let keepalived: KeepalivedFigures | undefined
+let zabbix: ZabbixFigures | undefined
 if (asked('pair')) {
-  await onPair({}, async lab => [
-    await measure(lab, 'crash', 'crash', runs, progress),
-    await measure(lab, 'planned', 'planned switchover', runs, progress),
-    await measure(lab, 'host lost', 'host lost, default settings', runs, progress),
-  ])
-}
-if (asked('lease')) {
-  await onPair(shortLease, async lab => [
-    await measure(lab, 'host lost', 'host lost, lease of 2 s', runs, progress),
-  ])
-}
+  await onPair({}, async lab => {
+    const alone = [
+      await measure(lab, 'crash', 'crash', runs, progress),
+      await measure(lab, 'planned', 'planned switchover', runs, progress),
+    ]
+    const [hostLost] = await all([
+      measure(lab, 'host lost', 'host lost, default settings', runs, progress),
+      whatWaits(),
+    ])
+    return [...alone, hostLost]
+  })
+} else await whatWaits()
 const stale = asked('stale')
   ? await staleCommits(values.quick ? quickTrials : leastTrials)
   : undefined
-const keepalived = asked('keepalived')
-  ? await measureKeepalived(join(folder, 'keepalived'), runs, progress)
-  : undefined
-const zabbix =
-  asked('zabbix') && zabbixInstalled
-    ? await measureZabbix(
+report()
+
+/** Most of a run is a wait of seconds, in which nothing computes: these run side by side. */
+async function whatWaits() {
+  await all([
+    asked('lease') &&
+      onPair(shortLease, async lab => [
+        await measure(lab, 'host lost', 'host lost, lease of 2 s', runs, progress),
+      ]),
+    asked('keepalived') &&
+      measureKeepalived(join(folder, 'keepalived'), runs, progress).then(figures => {
+        keepalived = figures
+      }),
+    asked('zabbix') &&
+      zabbixInstalled &&
+      measureZabbix(
         join(folder, 'zabbix'),
         Math.max(2, Math.round(runs * zabbixShare)),
         progress,
-      )
-    : undefined
-report()
+      ).then(figures => {
+        zabbix = figures
+      }),
+  ])
+}
+
+/** Waits for all of them, then throws what the first of them threw. */
+async function all<T extends readonly unknown[]>(
+  work: readonly [...T],
+): Promise<{ [K in keyof T]: Awaited<T[K]> }> {
+  await Promise.allSettled(work)
+  return Promise.all(work)
+}
 
 async function onPair(
   settings: Partial<typeof shortLease>,
