@@ -14,13 +14,6 @@ scenarios(
     streams: [...throughCollector, ...throughVirtual, ...toBoth],
   },
   scenario => {
-    scenario('is switched over', async lab => {
-      const before = await lab.active()
-      await before.switchover()
-      await lab.untilActive({ except: before })
-      await sleep(2000)
-    })
-
     scenario('loses its active by a kill', async lab => {
       const killed = await lab.active()
       killed.kill()
@@ -58,5 +51,27 @@ scenarios(
       },
       { long: true },
     )
+  },
+)
+
+scenarios(
+  'a pair whose addresses are handed over',
+  {
+    ...quick,
+    virtualAddresses: true,
+    ownCollectors: true,
+    lossless: true,
+    streams: [...throughVirtual, ...toBoth],
+  },
+  scenario => {
+    scenario('by a switchover there and back', async lab => {
+      for (let round = 0; round < 2; round++) {
+        const before = await lab.active()
+        await before.switchover()
+        await lab.untilActive({ except: before })
+        await sleep(2000)
+        await lab.settled()
+      }
+    })
   },
 )
