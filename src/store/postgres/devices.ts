@@ -33,8 +33,6 @@ export interface Devices {
   /** The devices themselves, for those who ask every few seconds. */
   all(): Promise<Device[]>
   find(id: string): Promise<DeviceListing | null>
-  /** Whether enabled or not. */
-  findByAddress(address: string): Promise<Device[]>
   /** @throws Conflict if the name is taken, or the credential does not exist */
   create(tx: Tx, device: DeviceFields): Promise<Device>
   /** @returns null if there is no such device @throws Conflict */
@@ -89,11 +87,6 @@ export function createDevices(deps: { database: Queries }): Devices {
     async find(id) {
       return (await listings('d.id = $1', [id]))[0] ?? null
     },
-
-    findByAddress: address =>
-      database.query<Device>(`SELECT ${columns} FROM devices d WHERE address = $1 ORDER BY name`, [
-        address,
-      ]),
 
     async create(tx, device) {
       const [created] = await tx.query<Device>(

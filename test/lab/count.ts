@@ -1,0 +1,156 @@
+/** When a lab has come to rest, and whether its engines have what was sent. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { z } from 'zod'
+import type { collectorState } from '../../src/api/contract/watch.ts'
+import { openStored } from '../e2e/stored-numbers.ts'
+import { stored } from './devices.ts'
+import type { Counted, Lab } from './lab.ts'
+
+type CollectorState = z.output<typeof collectorState>
+
+const deliverDeadlineMs = 600_000
+/** What came to the old active after a hand-over is stored by it so much later. */
+const strayMs = 20_000
+const fewSegments = 20
+
+interface PairState {
+  role: string
+  servers: { name: string; role: string; self: boolean; engine: boolean | null }[]
+}
+
+/** Waits until one is active, the other stands by, each hears the other, and little waits for delivery. */
+export async function untilSettled(lab: Lab, withinMs: number, delivered: boolean): Promise<void> {
+  const deadline = performance.now() + withinMs
+  for (;;) {
+    const missing = await unsettled(lab, delivered)
+    if (missing === undefined) return
+    if (performance.now() > deadline) throw new Error(`after ${withinMs / 1000} s: ${missing}`)
+    await sleep(100)
+  }
+}
+
+/** What is not yet as it should be, undefined if all is well. */
+async function unsettled(lab: Lab, delivered: boolean): Promise<string | undefined> {
+  const views: PairState[] = []
+  for (const server of lab.servers) {
+    const view = await server.call<PairState>('GET', '/pair').catch((error: Error) => error)
+    if (view instanceof Error) return view.message
+    views.push(view)
+  }
+  const roles = views.map(({ role }) => role).sort()
+  if (roles.join() !== 'active,standby') {
+    return lab.says()
+  }
+  for (const [index, { servers }] of views.entries()) {
+    const sees = servers.map(({ role }) => role).sort()
+    const name = lab.servers[index]!.name
+    if (sees.join() !== 'active,standby') return `${name} sees ${JSON.stringify(servers)}`
+    if (servers.some(({ engine }) => engine === false)) return `an engine does not answer ${name}`
+  }
+  const { collectors } = await lab.servers[0]!.call<{
+    collectors: { state: CollectorState; online: boolean }[]
+  }>('GET', '/collectors')
+  const site = collectors.find(({ state }) => state.name === 'site')
+  if (!site?.online) return 'the collector is not heard'
+  for (const { server, reachable, waiting, lastError } of site.state.deliveries) {
+    if (!reachable) return `the collector does not reach ${server}: ${lastError}`
+    if (delivered && waiting > fewSegments) return `${waiting} segments wait for ${server}`
+  }
+  return undefined
+}
+
+export async function countWhileRunning(lab: Lab, openedAt: number): Promise<void> {
+  const sent = await lab.devices.pause()
+  try {
+    await sleep(3000)
+    await untilDelivered(lab)
+    const range = `from=${new Date(openedAt).toISOString()}&to=${new Date(Date.now() + 60_000).toISOString()}`
+    for (const server of lab.servers) {
+      const { rows } = await server.call<{ rows: { keys: string[]; flows: number }[] }>(
+        'GET',
+        `/traffic/top?by=exporter&metric=flows&limit=100&${range}`,
+      )
+      for (const { name, form, from } of lab.devices.streams) {
+        if (!/collector/.test(name) || form === 'traps') continue
+        let has = rows.find(({ keys }) => keys[0] === from)?.flows ?? 0
+        if (form === 'syslog') {
+          const { series } = await server.call<{ series: { values: number[] }[] }>(
+            'GET',
+            `/logs/histogram?sender=${from}&${range}`,
+          )
+          has = series.flatMap(({ values }) => values).reduce((sum, value) => sum + value, 0)
+        }
+        if (has !== sent[name]) {
+          throw new Error(`${server.name} has ${has} of ${sent[name]} numbers of ${name}`)
+        }
+      }
+    }
+  } finally {
+    lab.devices.send()
+  }
+}
+
+export async function countAll(lab: Lab): Promise<Counted[]> {
+  const sent = await lab.devices.pause()
+  await sleep(3000)
+  await lab.settled()
+  await untilDelivered(lab)
+  await lab.writer.stop()
+  await lab.roles.stop()
+  await Promise.all(lab.servers.map(server => server.stop()))
+  const counted: Counted[] = []
+  for (const { name } of lab.servers) {
+    const opened = await openStored(lab.folder, name)
+    try {
+      for (const stream of lab.devices.streams) {
+        const { table, by, number } = stored[stream.form]
+        const address = stream.from.includes(':') ? stream.from : `::ffff:${stream.from}`
+        const [row] = await opened.query<{ rows: string; distinct: string }>(
+          `SELECT count() AS rows, uniqExact(${number}) AS distinct FROM ${table} WHERE ${by} = toIPv6('${address}')`,
+        )
+        const [rows, distinct] = [Number(row!.rows), Number(row!.distinct)]
+        const all = sent[stream.name]!
+        const twice =
+          rows === distinct
+            ? []
+            : await opened.query<Counted['examples'][number]>(
+                `SELECT toString(${number}) AS number, toString(count()) AS times,
+                   toString(min(received)) AS first, toString(max(received)) AS last
+                 FROM ${table} WHERE ${by} = toIPv6('${address}')
+                 GROUP BY number HAVING count() > 1 ORDER BY min(received)`,
+              )
+        counted.push({
+          ...{ server: name, stream: stream.name, sent: all, rows, distinct },
+          ...{ lost: all - distinct, doubled: rows - distinct },
+          examples: [...twice.slice(0, 10), ...twice.slice(10).slice(-10)],
+        })
+      }
+    } finally {
+      await opened.close()
+    }
+  }
+  return counted
+}
+
+async function untilDelivered(lab: Lab) {
+  const deadline = performance.now() + deliverDeadlineMs
+  const strayDeadline = performance.now() + strayMs
+  for (;;) {
+    const { collectors } = await lab.servers[0]!.call<{ collectors: { state: CollectorState }[] }>(
+      'GET',
+      '/collectors',
+    )
+    const waiting = collectors.flatMap(({ state }) => state.kinds.map(({ backlog }) => backlog))
+    const undelivered = collectors.flatMap(({ state }) => state.deliveries.map(one => one.waiting))
+    const strays = collectors.reduce((sum, { state }) => sum + (state.pair?.ring.datagrams ?? 0), 0)
+    if ([...waiting, ...undelivered].every(count => count === 0)) {
+      if (strays === 0 || performance.now() > strayDeadline) return
+    }
+    if (performance.now() > deadline) {
+      throw new Error(
+        `segments still wait: ${JSON.stringify(collectors.map(({ state }) => state.kinds))}`,
+      )
+    }
+    await sleep(200)
+  }
+}
