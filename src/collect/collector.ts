@@ -18,6 +18,7 @@ import { createBlockMemory } from './block-memory.ts'
 import { hashDatagram } from './datagram-hash.ts'
 import { createDelivery, type Delivery } from './deliver.ts'
 import { createFollower, type NamedServer } from './follow.ts'
+import { sayHello } from './hello.ts'
 import { createIntake } from './intake.ts'
 import type { CollectorState } from './link.ts'
 import {
@@ -88,8 +89,6 @@ const stopMs = { seal: 10_000, deliver: 3000 }
 const retireMs = 300
 /** An INFORM is answered when another host has its row too; or after so long, if one could have. */
 const elsewhereMs = 800
-/** For a datagram that was on its way to both servers at the hello. */
-const underWayMs = 50
 
 type ListenProblem =
   | 'decoder-failed'
@@ -185,6 +184,8 @@ export function createCollector(
     )
   let timers: NodeJS.Timeout[] = []
   let accepting = false
+  /** Datagrams that were read before. */
+  let skipped = 0
   let startedAt = new Date(0)
   /** Opening and closing of the syslog port, one after the other. */
   let turning: Promise<void> = Promise.resolve()
@@ -223,7 +224,10 @@ export function createCollector(
       // Of all that is received, only an INFORM is answered.
       { name, address, port, bufferBytes, section, answers: name === 'traps' },
       (bytes, from, at) => {
-        if (!accepting) return
+        if (!accepting) {
+          skipped++
+          return
+        }
         const arrival = {
           listener: name,
           bytes,
@@ -341,17 +345,6 @@ export function createCollector(
     end()
   }
 
-  /**
-   * The active that believed this one dead stores alone what it takes. What comes here before it
-   * knows better must not be kept for a takeover too.
-   */
-  async function sayHello() {
-    const told = destinations.filter(({ name }) => pair !== undefined && others.includes(name))
-    if (told.length === 0) return
-    await Promise.all(told.map(({ delivery }) => delivery.hello()))
-    await sleep(underWayMs)
-  }
-
   /** The syslog port over TCP is open on the active only, so that senders look for the active. */
   function turnTcp() {
     if (syslogTcp === undefined || reception === undefined) return
@@ -406,7 +399,11 @@ export function createCollector(
         await closeAll()
         throw error
       }
-      await sayHello()
+      const told = destinations.filter(({ name }) => pair !== undefined && others.includes(name))
+      await sayHello(
+        told.map(({ delivery }) => delivery),
+        { clock, skipped: () => skipped },
+      )
       startedAt = new Date(clock.wall())
       accepting = true
       timers = [setInterval(tick, sealMs)]

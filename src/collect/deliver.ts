@@ -385,9 +385,9 @@ export function createDelivery(
     })
   }
 
-  async function tell(path: string, timeoutMs: number) {
+  async function tell(path: string, timeoutMs: number, headers = {}) {
     if (agent === undefined) return
-    await call('POST', path, { signal: stopping.signal, timeoutMs }).catch(error =>
+    await call('POST', path, { signal: stopping.signal, timeoutMs, headers }).catch(error =>
       deps.log.debug({ server: server.name, error }, 'not told'),
     )
   }
@@ -424,7 +424,8 @@ export function createDelivery(
       if (reachable) await tell(linkPaths.alive, claimTimeoutMs)
     },
 
-    hello: () => tell(linkPaths.hello, helloTimeoutMs),
+    hello: () =>
+      tell(linkPaths.hello, helloTimeoutMs, { [linkHeaders.server]: settlement?.own ?? '' }),
 
     wake() {
       waking.abort()

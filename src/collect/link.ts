@@ -19,7 +19,7 @@ export const linkPaths = {
     `/link/v1/claims/${collector}/${kind}/${sequence}`,
   /** POST: the collector inside the other server is active. */
   alive: '/link/v1/claims/alive',
-  /** POST: the other server's collector begins to listen; answered when this one's knows. */
+  /** POST, with `linkHeaders.server`: the collector of that one begins to listen; answered when this one knows. */
   hello: '/link/v1/claims/hello',
   /** GET: what a server says to its peer. */
   state: '/link/v1/state',
@@ -30,6 +30,8 @@ export const linkHeaders = {
   rows: 'keepwatch-rows',
   nativeBytes: 'keepwatch-native-bytes',
   sha256: 'keepwatch-sha256',
+  /** Of a hello: name of the server that says it. */
+  server: 'keepwatch-server',
   /** Of a claim: milliseconds since the segment's last datagram was received. */
   age: 'keepwatch-age',
   /** Of a claim: where the segment is stored, if not here because of it, see `ClaimStored`. */

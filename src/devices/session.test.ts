@@ -1,6 +1,14 @@
-import { spawn, spawnSync } from 'node:child_process'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { createServer, connect as tcp } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -363,8 +371,8 @@ describe('a Linux host', () => {
       const folder = mkdtempSync(join(tmpdir(), 'keepwatch-sshd-'))
       chmodSync(folder, 0o700)
       mkdirSync('/run/sshd', { recursive: true })
-      const pair = ssh2.utils.generateKeyPairSync('ed25519')
-      writeFileSync(join(folder, 'authorized_keys'), `${pair.public}\n`, { mode: 0o600 })
+      const own = makeKey(join(folder, 'own'))
+      copyFileSync(join(folder, 'own.pub'), join(folder, 'authorized_keys'))
       writeFileSync(join(folder, 'host'), keys.one, { mode: 0o600 })
       const port = await freePort()
       // biome-ignore format: an option a line
@@ -378,14 +386,14 @@ describe('a Linux host', () => {
       const ended = once(sshd, 'exit')
       try {
         await listening(port)
-        const login = { username: 'root', password: undefined, privateKey: pair.private }
+        const login = { username: 'root', password: undefined, privateKey: own }
         const { artefacts } = await backUp(port, { driver: 'linux-frr', login })
         // A running FRR answers by itself; without it, its file and the host's are taken.
         expect(artefacts[0]!.content).toMatch(/^(?:!\nfrr version|### \/etc\/)/m)
         const again = await backUp(port, { driver: 'linux-frr', login })
         expect(again.artefacts[0]!.hash).toBe(artefacts[0]!.hash)
 
-        const stranger = { ...login, privateKey: ssh2.utils.generateKeyPairSync('ed25519').private }
+        const stranger = { ...login, privateKey: makeKey(join(folder, 'stranger')) }
         const failure = await failureOf(backUp(port, { driver: 'linux-frr', login: stranger }))
         expect(failure.reason).toBe('authentication')
       } finally {
@@ -396,6 +404,11 @@ describe('a Linux host', () => {
     },
   )
 })
+
+function makeKey(file: string): string {
+  execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', file])
+  return readFileSync(file, 'utf8')
+}
 
 async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')

@@ -294,11 +294,7 @@ export function createOwnCollector(
     return taken
   }
 
-  async function answerClaim(
-    request: IncomingMessage,
-    response: ServerResponse,
-    from: { name: string },
-  ) {
+  async function answerClaim(request: IncomingMessage, response: ServerResponse) {
     if (request.url === linkPaths.alive) {
       request.resume()
       tell({ type: 'alive' })
@@ -307,7 +303,7 @@ export function createOwnCollector(
     if (request.url === linkPaths.hello) {
       request.resume()
       const order = ++asked
-      tell({ type: 'hello', id: order, server: from.name })
+      tell({ type: 'hello', id: order, server: String(request.headers[linkHeaders.server]) })
       if (ready) await heardOf(order)
       return say(response, 200, {})
     }
