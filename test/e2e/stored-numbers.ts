@@ -6,6 +6,8 @@ import { createMetrics } from '../../src/lib/metrics.ts'
 import { createEmbeddedEngine } from '../../src/store/clickhouse/engine.ts'
 import { createTelemetryStore } from '../../src/store/clickhouse/telemetry-store.ts'
 
+const maxRows = 1_000_000
+
 export interface Numbers {
   rows: number
   distinct: number
@@ -25,8 +27,11 @@ export async function openStored(dataDir: string, server: string) {
   const opened = createSequence([engine, store])
   await opened.start()
   return {
-    query: async <T>(sql: string, params?: Record<string, unknown>) =>
-      (await store.query<T>(sql, params)).rows,
+    async query<T>(sql: string, params?: Record<string, unknown>) {
+      const { rows, statistics } = await store.query<T>(sql, params, { maxRows })
+      if (statistics.truncated) throw new Error(`more than ${maxRows} rows: ${sql}`)
+      return rows
+    },
     close: () => opened.stop(),
   }
 }

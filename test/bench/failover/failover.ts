@@ -202,7 +202,6 @@ function report() {
     add(`${what} → first datagram stored`, firstStored(what))
   }
   add('planned switchover → active', active('planned switchover'), '≤ 0.5', 'planned switchover')
-  add('planned switchover → first datagram stored', firstStored('planned switchover'))
   add('keepalived: crash → first datagram received', keepalived?.crash_to_first_received_s)
   add('keepalived: host lost → first datagram received', keepalived?.host_lost_to_first_received_s)
   add(

@@ -111,15 +111,21 @@ export async function readStored(
           }
         }
         const sent = high - low + 1
-        result.missing.push({ what, stream: name, sent, lost: sent - have.size, doubled })
+        const lost = sent - have.size
+        result.missing.push({ what, stream: name, sent, lost, doubled })
+        if (lost > 0 && !/virtual/.test(name)) {
+          process.stderr.write(`${what}, ${name}: lost ${gapsOf(low, high, have)}\n`)
+        }
       }
     }
     const virtual = lab.devices.streams.find(({ name }) => name === virtualStream)
     if (!virtual) return result
     for (const { what, runs } of spans) {
       result.firstStored[what] = []
-      for (const { at, active } of runs) {
-        const until = at + active * 1000 + lookMs
+      for (const [index, { at, active }] of runs.entries()) {
+        // Not into the silence of the next fault.
+        const next = runs[index + 1]?.at ?? Number.POSITIVE_INFINITY
+        const until = Math.min(at + active * 1000 + lookMs, next)
         const times: number[] = []
         for (const engine of engines) {
           const rows = await engine.query<{ ms: string }>(
@@ -137,6 +143,18 @@ export async function readStored(
   } finally {
     for (const engine of engines) await engine.close()
   }
+}
+
+/** `3-5, 9`: numbers that are not there. */
+function gapsOf(low: number, high: number, have: ReadonlySet<number>): string {
+  const gaps: string[] = []
+  for (let number = low; number <= high; number++) {
+    if (have.has(number)) continue
+    const from = number
+    while (number < high && !have.has(number + 1)) number++
+    gaps.push(from === number ? `${from}` : `${from}-${number}`)
+  }
+  return gaps.join(', ')
 }
 
 /** Where the longest silence after the fault ends: before it the old active received, after it the new one. */
