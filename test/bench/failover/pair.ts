@@ -30,6 +30,7 @@ const inflict: Record<Fault, (server: LabServer) => unknown> = {
   planned: server => server.switchover(),
 }
 
+const restMs = 15_000
 /** Between two runs, so that what one has caused is over. */
 const calmMs = 500
 /** Within which every datagram that was sent has arrived. */
@@ -45,6 +46,8 @@ export async function measure(
   progress: Progress,
 ): Promise<Span> {
   await lab.settled()
+  // Engines merge for a while what came in the measurement before.
+  await sleep(restMs)
   const first = await lab.devices.sent()
   const done: Run[] = []
   while (done.length < runs) {
