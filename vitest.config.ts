@@ -36,6 +36,8 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
+          // For a hang, not for a busy machine.
+          testTimeout: 30_000,
           include: ['src/**/*.test.ts', 'test/*.test.ts'],
           exclude: ['src/store/**', ...withWaits],
         },

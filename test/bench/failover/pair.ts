@@ -31,8 +31,11 @@ const inflict: Record<Fault, (server: LabServer) => unknown> = {
 }
 
 const restMs = 15_000
-/** Between two runs, so that what one has caused is over. */
-const calmMs = 500
+/**
+ * Between two runs, so that what one has caused is over, and no host has an address back so soon that
+ * the witness takes it for one that never let go.
+ */
+const calmMs = 1200
 /** Within which every datagram that was sent has arrived. */
 const arriveMs = 1000
 /** Beyond the takeover, for the first datagram at the new active. */
