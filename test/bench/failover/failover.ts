@@ -67,23 +67,24 @@ if (asked('pair')) {
     ]
     const [hostLost] = await all([
       measure(lab, 'host lost', 'host lost, default settings', runs, progress),
-      whatWaits(),
+      measurePeers(),
     ])
     return [...alone, hostLost]
   })
-} else await whatWaits()
+} else await measurePeers()
+if (asked('lease')) {
+  await onPair(shortLease, async lab => [
+    await measure(lab, 'host lost', 'host lost, lease of 2 s', runs, progress),
+  ])
+}
 const stale = asked('stale')
   ? await staleCommits(values.quick ? quickTrials : leastTrials)
   : undefined
 report()
 
-/** Most of a run is a wait of seconds, in which nothing computes: these run side by side. */
-async function whatWaits() {
+/** They compute next to nothing, so they are measured beside a pair that waits for its lease. */
+async function measurePeers() {
   await all([
-    asked('lease') &&
-      onPair(shortLease, async lab => [
-        await measure(lab, 'host lost', 'host lost, lease of 2 s', runs, progress),
-      ]),
     asked('keepalived') &&
       measureKeepalived(join(folder, 'keepalived'), runs, progress).then(figures => {
         keepalived = figures
