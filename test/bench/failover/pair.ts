@@ -119,7 +119,7 @@ export async function readStored(
         const sent = high - low + 1
         const lost = sent - have.size
         result.missing.push({ what, stream: name, sent, lost, doubled })
-        if (lost > 0 && !/virtual/.test(name)) {
+        if (lost > 0 && (!/virtual/.test(name) || /planned/.test(what))) {
           process.stderr.write(`${what}, ${name}: lost ${gapsOf(low, high, have)}\n`)
         }
       }
