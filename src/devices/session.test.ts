@@ -331,7 +331,7 @@ describe('a backup that fails says why, and shows how far it came', () => {
       await using device = await playDevice(iosScript({ hostKey: keys.one }))
       await backUp(device.port, { hostKeys })
       await backUp(device.port, { hostKeys })
-      expect(hostKeys.known.get('device-1')).toMatch(/^ssh-ed25519 SHA256:[\w+/]{43}$/)
+      expect(hostKeys.known.get('device-1')).toMatch(/^ecdsa-sha2-nistp256 SHA256:[\w+/]{43}$/)
     }
     await using other = await playDevice(iosScript({ hostKey: keys.other }))
     const failure = await failureOf(backUp(other.port, { hostKeys }))
