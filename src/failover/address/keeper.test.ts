@@ -131,6 +131,27 @@ test('an address that is handed over lingers before it is dropped, until it is t
   expect(done.slice(2, 4)).toEqual(['linger no more', `add ${address} for 8 s`])
 })
 
+test('what was under way when an address is handed over does not delete it before it lingers', async () => {
+  let look = Promise.resolve()
+  const { keeper, done, hold, link } = host({
+    async links() {
+      await look
+      return structuredClone([link])
+    },
+  })
+  await keeper.open(undefined, undefined)
+  hold(8000)
+  await keeper.take(1)
+  done.length = 0
+  const looking = Promise.withResolvers<void>()
+  look = looking.promise
+  const compared = keeper.take(1)
+  const dropped = keeper.drop()
+  looking.resolve()
+  await Promise.all([compared, dropped])
+  expect(done).toEqual([`linger ${address} for 6 s`, `delete ${address}`])
+})
+
 test('nothing lingers when the hold is over, and when the server stops', async () => {
   const { keeper, done, hold, pass } = host()
   await keeper.open(undefined, undefined)

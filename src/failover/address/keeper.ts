@@ -82,6 +82,8 @@ export function createKeeper(deps: KeeperDeps, initial: KeeperConfig): Keeper {
   let placing = new Map<string, string>()
   let failure: string | undefined
   let dropAgainAt = 0
+  /** A drop has begun that is to start lingering when its turn comes. */
+  let willLinger = false
   /** On the loopback interface, where they are not looked at. */
   let lingering: { addresses: Set<string>; end(): Promise<void>; timer: NodeJS.Timeout } | undefined
   const conflicts = new Map<string, { fault: string; retryAt: number }>()
@@ -91,7 +93,11 @@ export function createKeeper(deps: KeeperDeps, initial: KeeperConfig): Keeper {
   }
 
   function remainingMs(): number {
-    if (hold === undefined || term === undefined) return 0
+    return term === undefined ? 0 : holdMs()
+  }
+
+  function holdMs(): number {
+    if (hold === undefined) return 0
     const now = { monotonic: clock.monotonic(), wall: clock.wall() }
     return hold.ms - elapsed(hold.since, now)
   }
@@ -130,6 +136,8 @@ export function createKeeper(deps: KeeperDeps, initial: KeeperConfig): Keeper {
       if (round === 0) recognize(links, why)
       const wanted = mayHold()
       const todo = look(links, wanted)
+      // What was under way when a drop began must not delete before that lets them linger.
+      if (willLinger) return
       if (round === 0) notice(todo, had, why)
       const missing = wanted ? await cleared(todo.add, had, links) : []
       const changes = [...todo.change, ...missing]
@@ -172,8 +180,10 @@ export function createKeeper(deps: KeeperDeps, initial: KeeperConfig): Keeper {
 
   /** In turn with everything else that is done to the kernel. */
   function startLingering(): Promise<void> {
+    willLinger = true
     const started = turn.then(async () => {
-      if (present.length === 0) return
+      willLinger = false
+      if (present.length === 0 || holdMs() <= 0) return
       const addresses = new Set(present.map(({ address }) => canonical(address)))
       try {
         const end = await kernel.linger(present, lingerSeconds)

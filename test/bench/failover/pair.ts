@@ -104,15 +104,15 @@ export async function readStored(
         const { table, by, number } = stored[form]
         const [low, high] = [first[name]! + 1, last[name]!]
         const address = from.includes(':') ? from : `::ffff:${from}`
-        const have = new Set<number>()
+        const have = new Map<number, string>()
         let doubled = 0
-        for (const engine of engines) {
-          const rows = await engine.query<{ n: string; times: string }>(
-            `SELECT ${number} AS n, count() AS times FROM ${table}
+        for (const [at, engine] of engines.entries()) {
+          const rows = await engine.query<{ n: string; times: string; came: string }>(
+            `SELECT ${number} AS n, count() AS times, toString(min(received)) AS came FROM ${table}
              WHERE ${by} = toIPv6('${address}') AND n BETWEEN ${low} AND ${high} GROUP BY n`,
           )
-          for (const { n, times } of rows) {
-            have.add(Number(n))
+          for (const { n, times, came } of rows) {
+            have.set(Number(n), `${came} at ${lab.servers[at]!.name}`)
             doubled += Number(times) - 1
           }
         }
@@ -151,14 +151,18 @@ export async function readStored(
   }
 }
 
-/** `3-5, 9`: numbers that are not there. */
-function gapsOf(low: number, high: number, have: ReadonlySet<number>): string {
+/**
+ * `3-5 (after 2026-11-22 01:30:00.123 at kw1), 9 (…)`: numbers that are not there.
+ * @param have number → when and where it came
+ */
+function gapsOf(low: number, high: number, have: ReadonlyMap<number, string>): string {
   const gaps: string[] = []
   for (let number = low; number <= high; number++) {
     if (have.has(number)) continue
     const from = number
     while (number < high && !have.has(number + 1)) number++
-    gaps.push(from === number ? `${from}` : `${from}-${number}`)
+    const numbers = from === number ? `${from}` : `${from}-${number}`
+    gaps.push(`${numbers} (after ${have.get(from - 1) ?? 'the start'})`)
   }
   return gaps.join(', ')
 }
