@@ -152,7 +152,7 @@ export async function readStored(
 }
 
 /**
- * `3-5 (after 2026-11-22 01:30:00.123 at kw1), 9 (…)`: numbers that are not there.
+ * `3-5 (between 2026-11-22 01:30:00.123 at kw1 and …), 9 (…)`: numbers that are not there.
  * @param have number → when and where it came
  */
 function gapsOf(low: number, high: number, have: ReadonlyMap<number, string>): string {
@@ -162,7 +162,8 @@ function gapsOf(low: number, high: number, have: ReadonlyMap<number, string>): s
     const from = number
     while (number < high && !have.has(number + 1)) number++
     const numbers = from === number ? `${from}` : `${from}-${number}`
-    gaps.push(`${numbers} (after ${have.get(from - 1) ?? 'the start'})`)
+    const [before, after] = [have.get(from - 1) ?? 'the start', have.get(number + 1) ?? 'the end']
+    gaps.push(`${numbers} (between ${before} and ${after})`)
   }
   return gaps.join(', ')
 }
