@@ -336,6 +336,29 @@ describe.skipIf(lacks !== undefined)(title, { timeout: 60_000 }, () => {
     expect(firstDeleted).toBeGreaterThan(0)
   })
 
+  test('lose no datagram when they are handed over', async () => {
+    const first = await network.member(a, { connection: virtualIp(...both), peerMacs: [b.mac] })
+    const second = await network.member(b, { connection: virtualIp(...both), peerMacs: [a.mac] })
+    await first.ask(`take 1 ${holdMs}`, 'taken')
+    const receivers = [a, b].map(collect)
+    await Promise.all(receivers.map(({ said }) => said()))
+    const sender = count(third)
+    await until(async () => (await sender.said('count')) > 300, 'nothing is sent')
+    await first.ask('drop', 'dropped')
+    await second.ask(`take 2 ${holdMs}`, 'taken')
+    const taken = await sender.said('count')
+    await until(async () => (await sender.said('count')) > taken + 500, 'the sender stands still')
+    const sent = await sender.said('stop')
+    const atFirst = await receivers[0]!.said('tell')
+    const atSecond = await receivers[1]!.said('tell')
+    for (const family of ['IPv4', 'IPv6'] as const) {
+      const came = new Set([...atFirst[family], ...atSecond[family]])
+      expect(atSecond[family].length, `${family} at the new one`).toBeGreaterThan(300)
+      const lost = Array.from({ length: sent }, (_, number) => number).filter(n => !came.has(n))
+      expect(lost, `of ${sent} over ${family}`).toEqual([])
+    }
+  })
+
   test('are added, removed and explained on the fly', async () => {
     const member = await network.member(a, { connection: virtualIp(v4) })
     await member.ask(`take 1 ${holdMs}`, 'taken')
@@ -401,6 +424,60 @@ function echoes(from: Host, to: string) {
     else numbers.push(Number(line))
   })
   return { numbers, ended: () => end }
+}
+
+/** Sends numbers to both addresses, one a millisecond; says how many when asked. */
+function count(from: Host) {
+  return asking<number>(
+    from,
+    `let number = 0
+     const sockets = [['udp4', '192.0.2.200'], ['udp6', '2001:db8::200']].map(([type, to]) => {
+       const socket = require('node:dgram').createSocket(type).on('error', () => {})
+       return () => socket.send(String(number), 9997, to)
+     })
+     const timer = setInterval(() => {
+       for (const send of sockets) send()
+       number++
+     }, 1)
+     on('count', () => say(number))
+     on('stop', () => {
+       clearInterval(timer)
+       setTimeout(() => say(number), 500)
+     })`,
+  )
+}
+
+/** Receives them; says which when asked. */
+function collect(host: Host) {
+  return asking<Record<'IPv4' | 'IPv6', number[]>>(
+    host,
+    `const came = { IPv4: [], IPv6: [] }
+     const socket = require('node:dgram').createSocket('udp6')
+     socket.on('message', (data, { address }) =>
+       came[address.startsWith('::ffff:') ? 'IPv4' : 'IPv6'].push(Number(data)))
+     socket.bind(9997, () => say(came))
+     on('tell', () => say(came))`,
+  )
+}
+
+/** A program of the host that answers each line with a line of JSON. */
+function asking<T>(host: Host, program: string) {
+  const child = host.spawn(
+    process.execPath,
+    '-e',
+    `const handlers = {}
+     const on = (line, handler) => (handlers[line] = handler)
+     const say = value => console.log(JSON.stringify(value))
+     require('node:readline').createInterface(process.stdin).on('line', line => handlers[line]())
+     ${program}`,
+  )
+  const answers = createInterface(child.stdout!)[Symbol.asyncIterator]()
+  return {
+    async said(line?: string): Promise<T> {
+      if (line !== undefined) child.stdin!.write(`${line}\n`)
+      return JSON.parse((await answers.next()).value ?? 'null')
+    },
+  }
 }
 
 /** The state of a process as its letter in /proc: T is stopped. */

@@ -6,7 +6,7 @@ import { spawn } from 'node:child_process'
 import { isIPv6 } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Connection } from './address.ts'
-import { linger } from './linger.ts'
+import { linger, routeToSelf } from './linger.ts'
 import type { Change, Link } from './plan.ts'
 
 export interface Kernel {
@@ -33,10 +33,10 @@ export interface Kernel {
    */
   announce(address: string, link: string, signal: AbortSignal): Promise<void>
   /**
-   * Goes on receiving what is sent to these addresses, without answering for them, once they are
-   * deleted: see `linger.ts`.
+   * Deletes these addresses, and goes on receiving what is sent to them, without answering for them:
+   * see `linger.ts`.
    * @returns what ends it
-   * @throws Error; then nothing lingers
+   * @throws Error; then nothing lingers, and what is left is to be deleted
    */
   linger(held: readonly Change[], seconds: number): Promise<() => Promise<void>>
 }
@@ -48,6 +48,8 @@ export interface Kernel {
 const probeMs = 150
 /** One datagram may be lost: a second one is sent after as long. */
 const probeAgainMs = 60
+/** By then the kernel has found time. */
+const aheadSeconds = 2
 /** `ip` answers in milliseconds; on a machine that hardly moves, in seconds. */
 const ipDeadlineMs = 3000
 const announceDeadlineMs = 3000
@@ -95,7 +97,8 @@ export function createKernel(): Kernel {
       return linksOf(JSON.parse(output))
     },
 
-    apply: (changes, seconds) => batch(changes.map(change => line(change, seconds))),
+    apply: (changes, seconds) =>
+      batch(changes.flatMap(change => [...ahead(change), line(change, seconds)])),
 
     extend: (held, seconds) => batch(held.map(one => line(one, seconds, 'change'))),
 
@@ -127,6 +130,14 @@ export function createKernel(): Kernel {
 
     linger: (held, seconds) => linger(batch, held, seconds),
   }
+}
+
+/**
+ * A new address of IPv6 is the kernel's own only once its route is there, for which the kernel finds
+ * time a moment later: too late for what comes upon the first announcement.
+ */
+function ahead({ do: change, address }: Change): string[] {
+  return change === 'add' && isIPv6(address) ? [routeToSelf(address, aheadSeconds).add] : []
 }
 
 /** For `ip -batch`. An address of IPv6 is no source of connections of this server's own (RFC 6724). */

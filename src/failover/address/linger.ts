@@ -1,7 +1,7 @@
 /**
  * After a hand-over devices go on sending to this machine until they have heard of the other one. An
- * address that lingers is still received and no longer answered for: it has moved to the loopback
- * interface, and the interface that it left speaks for its own addresses only.
+ * address that lingers is still received and no longer answered for: the kernel takes it for its own
+ * on the loopback interface, and the interface that it left speaks for its own addresses only.
  */
 import { readFile, writeFile } from 'node:fs/promises'
 import { isIPv6 } from 'node:net'
@@ -14,11 +14,13 @@ import type { Change } from './plan.ts'
 const quiet = { arp_ignore: 1, arp_announce: 2 }
 
 /**
- * @param batch carries out lines for `ip -batch`
- * @param held what is still on its interface, and is dropped there after this
+ * Takes them off their interface and lets them linger; in one go, since the other server waits for it.
+ *
+ * @param batch carries out lines for `ip -batch`, also those after one that fails
+ * @param held what is on its interface, and is not there any more after this
  * @param seconds after which the kernel forgets the addresses by itself
  * @returns what ends it
- * @throws Error; then nothing lingers
+ * @throws Error; then nothing lingers, and what is left is to be deleted
  */
 export async function linger(
   batch: (lines: readonly string[]) => Promise<void>,
@@ -28,23 +30,40 @@ export async function linger(
   const undo: (() => Promise<void>)[] = []
   const four = held.filter(({ address }) => !isIPv6(address))
   for (const link of new Set(four.map(one => one.link))) undo.push(...(await quieten(link)))
-  const places = held.map(({ address }) => `${address}/${isIPv6(address) ? 128 : 32} dev lo`)
+  const places = held.map(({ address }) => placeOf(address, seconds))
   try {
-    await batch(
-      places.map(place => {
-        const nodad = place.includes(':') ? ' nodad' : ''
-        return `address replace ${place}${nodad} valid_lft ${seconds} preferred_lft 0`
-      }),
-    )
+    await batch([
+      ...places.map(place => place.add),
+      ...held.map(({ address, prefix, link }) => `address delete ${address}/${prefix} dev ${link}`),
+    ])
   } catch (error) {
     for (const step of undo) await step()
     throw error
   }
   return async () => {
     // By then the kernel may have done it.
-    await batch(places.map(place => `address delete ${place}`)).catch(() => {})
+    await batch(places.map(place => place.delete)).catch(() => {})
     for (const step of undo) await step()
   }
+}
+
+/** Where the kernel still takes it for its own. */
+function placeOf(address: string, seconds: number): { add: string; delete: string } {
+  if (isIPv6(address)) return routeToSelf(address, seconds)
+  const place = `${address}/32 dev lo`
+  return {
+    add: `address replace ${place} valid_lft ${seconds} preferred_lft 0`,
+    delete: `address delete ${place}`,
+  }
+}
+
+/**
+ * With it the kernel receives what is sent to an address of IPv6, at once and for so long, and does
+ * not answer for it.
+ */
+export function routeToSelf(address: string, seconds: number): { add: string; delete: string } {
+  const route = `local ${address} dev lo table local`
+  return { add: `route replace ${route} expires ${seconds}`, delete: `route delete ${route}` }
 }
 
 /** @returns what puts back what it changed. @throws Error without the right to */

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { constants, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { zstdCompressSync } from 'node:zlib'
 import { afterEach, expect, test, vi } from 'vitest'
@@ -105,6 +105,24 @@ test('the engine dies with a parent that is killed, and its successor waits for 
   await expect.poll(() => alive(pid), { timeout: 20_000 }).toBe(false)
   expect(readdirSync(join(dataDir, 'incoming'))).toEqual([])
 })
+
+test.skipIf(process.platform !== 'linux')(
+  'all threads of the engine leave the processor to others first',
+  async () => {
+    const engine = engineIn(folder())
+    await engine.start()
+    expect((await ask(engine, 'SELECT sum(number) FROM numbers(1e7)')).response.status).toBe(200)
+    const tasks = `/proc/${engine.pid}/task`
+    const nice = readdirSync(tasks).map(task => {
+      const stat = readFileSync(join(tasks, task, 'stat'), 'latin1')
+      // proc_pid_stat(5), field 19; the second may hold spaces.
+      return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[16])
+    })
+    // Below zero are those of the kernel's own (io_uring).
+    const own = nice.filter(value => value >= 0)
+    expect(new Set(own)).toEqual(new Set([constants.priority.PRIORITY_BELOW_NORMAL]))
+  },
+)
 
 test('only who has the password gets in', async () => {
   const engine = engineIn(folder())

@@ -5,6 +5,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
+import { constants, setPriority } from 'node:os'
 import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Counter, Gauge } from 'prom-client'
@@ -77,6 +78,7 @@ export function createEmbeddedEngine(
       env: { PATH: process.env.PATH, TZ: 'UTC', UV_THREADPOOL_SIZE: String(sessions + 5) },
     } as Parameters<typeof spawn>[2] & object)
     child = started
+    yieldToOthers(started)
     const lastLines: string[] = []
     started.stderr?.setEncoding('utf8').on('data', (text: string) => {
       lastLines.push(...text.split('\n').filter(line => line !== ''))
@@ -206,6 +208,16 @@ export function createEmbeddedEngine(
         waiting.add(resume)
       })
     },
+  }
+}
+
+/** On a busy machine, receiving and taking over come before merging and searching. */
+function yieldToOthers({ pid }: ChildProcess) {
+  if (pid === undefined) return
+  try {
+    setPriority(pid, constants.priority.PRIORITY_BELOW_NORMAL)
+  } catch {
+    // It has ended already, which is said elsewhere.
   }
 }
 
