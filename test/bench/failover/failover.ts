@@ -4,7 +4,7 @@
  *
  *   --runs <n>    runs of each measurement, 100 unless told otherwise
  *   --quick       5 runs of each: whether the bench works, not what it shows
- *   --only <a,b>  of pair, lease, stale, keepalived, zabbix
+ *   --only <a,b>  of crash, planned, host-lost, lease, stale, keepalived, zabbix
  *   --json        the last line is the result as JSON
  */
 import { spawn } from 'node:child_process'
@@ -19,7 +19,8 @@ import { type KeepalivedFigures, measureKeepalived } from './keepalived.ts'
 import { measure, readStored, type Span, type Stored } from './pair.ts'
 import { measureZabbix, type ZabbixFigures, zabbixInstalled } from './zabbix.ts'
 
-const parts = ['pair', 'lease', 'stale', 'keepalived', 'zabbix'] as const
+const onDefaults = ['crash', 'planned', 'host-lost'] as const
+const parts = [...onDefaults, 'lease', 'stale', 'keepalived', 'zabbix'] as const
 const quickRuns = 5
 /** A takeover of Zabbix takes half a minute: these say enough. */
 const zabbixShare = 0.2
@@ -60,19 +61,22 @@ const spans: Span[] = []
 const stores: Stored[] = []
 let keepalived: KeepalivedFigures | undefined
 let zabbix: ZabbixFigures | undefined
-if (asked('pair')) {
+if (onDefaults.some(asked)) {
   await onPair({}, async lab => {
-    const alone = [
-      await measure(lab, 'crash', 'crash', runs, progress),
-      await measure(lab, 'planned', 'planned switchover', runs, progress),
-    ]
+    const measured: Span[] = []
+    if (asked('crash')) measured.push(await measure(lab, 'crash', 'crash', runs, progress))
+    if (asked('planned')) {
+      measured.push(await measure(lab, 'planned', 'planned switchover', runs, progress))
+    }
+    if (!asked('host-lost')) return measured
     const [hostLost] = await all([
       measure(lab, 'host lost', 'host lost, default settings', runs, progress),
       measurePeers(),
     ])
-    return [...alone, hostLost]
+    return [...measured, hostLost]
   })
-} else await measurePeers()
+}
+if (!asked('host-lost')) await measurePeers()
 if (asked('lease')) {
   await onPair(shortLease, async lab => [
     await measure(lab, 'host lost', 'host lost, lease of 2 s', runs, progress),
