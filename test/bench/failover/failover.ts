@@ -59,6 +59,14 @@ const folder = join(tmpdir(), `keepwatch-bench-${process.pid}`)
 say(`${cpus().length} × ${cpus()[0]?.model ?? 'CPU'}, ${runs} runs of each`)
 const spans: Span[] = []
 const stores: Stored[] = []
+let interrupted = false
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.on(signal, () => {
+    if (interrupted) process.exit(130)
+    interrupted = true
+    say(`${signal}: ends after the runs under way`)
+  })
+}
 let keepalived: KeepalivedFigures | undefined
 let zabbix: ZabbixFigures | undefined
 if (onDefaults.some(asked)) {
@@ -274,8 +282,10 @@ interface Result {
   peers: { keepalived: KeepalivedFigures | undefined; zabbix: ZabbixFigures | undefined }
 }
 
+/** @throws Error when the bench was told to end, so that everything is cleared away */
 function progress(text: string) {
   say(text)
+  if (interrupted) throw new Error('interrupted')
 }
 
 function say(text: string) {
