@@ -106,9 +106,7 @@ export function createSshDevice(
     async start() {
       mkdirSync(config.folder, { recursive: true, mode: 0o700 })
       if (!existsSync(keyFile)) {
-        // ECDSA, since one in 256 of the Ed25519 keys that ssh2 makes is malformed (a leading zero is cut).
-        const key = ssh2.utils.generateKeyPairSync('ecdsa', { bits: 256 })
-        writeFileSync(keyFile, key.private, { mode: 0o600 })
+        writeFileSync(keyFile, generateHostKey(), { mode: 0o600 })
       }
       const kept = existsSync(configurationFile) && readFileSync(configurationFile, 'utf8')
       device =
@@ -146,4 +144,9 @@ export function createSshDevice(
       configured(user, 'console')
     },
   }
+}
+
+/** ECDSA, since one in 256 of the Ed25519 keys that ssh2 makes is malformed (a leading zero is cut). */
+export function generateHostKey(): string {
+  return ssh2.utils.generateKeyPairSync('ecdsa', { bits: 256 }).private
 }

@@ -135,12 +135,12 @@ export function createKeeper(deps: KeeperDeps, initial: KeeperConfig): Keeper {
       const links = withoutLingering(await kernel.links())
       if (round === 0) recognize(links, why)
       const wanted = mayHold()
-      const todo = look(links, wanted)
+      const planned = look(links, wanted)
       // What was under way when a drop began must not delete before that lets them linger.
       if (willLinger) return
-      if (round === 0) notice(todo, had, why)
-      const missing = wanted ? await cleared(todo.add, had, links) : []
-      const changes = [...todo.change, ...missing]
+      if (round === 0) notice(planned, had, why)
+      const missing = wanted ? await cleared(planned.add, had, links) : []
+      const changes = [...planned.change, ...missing]
       if (changes.length === 0) {
         // What was refused had happened by itself: an address that was to go had gone.
         refused = undefined
@@ -213,11 +213,11 @@ export function createKeeper(deps: KeeperDeps, initial: KeeperConfig): Keeper {
     const intention = {
       ...{ wanted, own, addresses, remembered: [...remembered], interface: config.interface },
     }
-    const todo = plan(intention, links)
-    placing = todo.faults
-    present = wanted ? todo.held : todo.change.filter(change => change.do === 'delete')
-    announcer.settle(wanted ? todo.held : [])
-    return todo
+    const planned = plan(intention, links)
+    placing = planned.faults
+    present = wanted ? planned.held : planned.change.filter(change => change.do === 'delete')
+    announcer.settle(wanted ? planned.held : [])
+    return planned
   }
 
   /** What is set as virtual must not be there already; what appears later, somebody put there. */
@@ -227,13 +227,13 @@ export function createKeeper(deps: KeeperDeps, initial: KeeperConfig): Keeper {
     foreign = asks ? there : foreign.filter(address => there.includes(address))
   }
 
-  function notice(todo: ReturnType<typeof plan>, had: ReadonlySet<string>, why: Why) {
+  function notice(planned: ReturnType<typeof plan>, had: ReadonlySet<string>, why: Why) {
     if (why !== 'tick') return
-    for (const { address } of todo.add.filter(one => had.has(one.address))) {
+    for (const { address } of planned.add.filter(one => had.has(one.address))) {
       problem('vanished', { address })
     }
     if (mayHold()) return
-    for (const { address, link } of todo.change) problem('stray', { address, link })
+    for (const { address, link } of planned.change) problem('stray', { address, link })
   }
 
   /** Those for which nobody answers, or only one who is fenced. */
