@@ -155,6 +155,17 @@ test('what was under way when an address is handed over does not delete it befor
   expect(done).toEqual([`linger ${address} for 6 s`])
 })
 
+test('an address that is dropped, taken and dropped in one go lingers too', async () => {
+  const { keeper, done, hold, has } = host()
+  await keeper.open(undefined, undefined)
+  hold(8000)
+  await keeper.take(1)
+  done.length = 0
+  await Promise.all([keeper.drop(), keeper.take(2), keeper.drop()])
+  expect(done).toEqual([`linger ${address} for 6 s`])
+  expect(has()).toBe(false)
+})
+
 test('nothing lingers when the hold is over, and when the server stops', async () => {
   const { keeper, done, hold, pass } = host()
   await keeper.open(undefined, undefined)

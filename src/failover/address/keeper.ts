@@ -82,8 +82,8 @@ export function createKeeper(deps: KeeperDeps, initial: KeeperConfig): Keeper {
   let placing = new Map<string, string>()
   let failure: string | undefined
   let dropAgainAt = 0
-  /** A drop has begun that is to start lingering when its turn comes. */
-  let willLinger = false
+  /** Drops that have begun and are to start lingering when their turn comes. */
+  let willLinger = 0
   /** On the loopback interface, where they are not looked at. */
   let lingering: { addresses: Set<string>; end(): Promise<void>; timer: NodeJS.Timeout } | undefined
   const conflicts = new Map<string, { fault: string; retryAt: number }>()
@@ -137,7 +137,7 @@ export function createKeeper(deps: KeeperDeps, initial: KeeperConfig): Keeper {
       const wanted = mayHold()
       const planned = look(links, wanted)
       // What was under way when a drop began must not delete before that lets them linger.
-      if (willLinger) return
+      if (willLinger > 0) return
       if (round === 0) notice(planned, had, why)
       const missing = wanted ? await cleared(planned.add, had, links) : []
       const changes = [...planned.change, ...missing]
@@ -180,14 +180,16 @@ export function createKeeper(deps: KeeperDeps, initial: KeeperConfig): Keeper {
 
   /** In turn with everything else that is done to the kernel. */
   function startLingering(): Promise<void> {
-    willLinger = true
+    willLinger++
     const started = turn.then(async () => {
-      willLinger = false
+      willLinger--
       if (present.length === 0 || holdMs() <= 0) return
+      await lingerNoMore()
       const addresses = new Set(present.map(({ address }) => canonical(address)))
       try {
         const end = await kernel.linger(present, lingerSeconds)
-        lingering = { addresses, end, timer: setTimeout(endLingering, lingerMs) }
+        lingering = { addresses, end, timer: setTimeout(() => void endLingering(), lingerMs) }
+        present = []
       } catch (error) {
         problem('linger', { error: (error as Error).message })
       }
@@ -196,14 +198,18 @@ export function createKeeper(deps: KeeperDeps, initial: KeeperConfig): Keeper {
     return started
   }
 
-  function endLingering(): Promise<void> {
+  function endLingering(due = () => true): Promise<void> {
     const ended = turn.then(async () => {
-      clearTimeout(lingering?.timer)
-      await lingering?.end().catch((error: Error) => problem('linger', { error: error.message }))
-      lingering = undefined
+      if (due()) await lingerNoMore()
     })
     turn = ended
     return ended
+  }
+
+  async function lingerNoMore() {
+    clearTimeout(lingering?.timer)
+    await lingering?.end().catch((error: Error) => problem('linger', { error: error.message }))
+    lingering = undefined
   }
 
   /** Compares the kernel with what should be. */
@@ -335,7 +341,7 @@ export function createKeeper(deps: KeeperDeps, initial: KeeperConfig): Keeper {
   }
 
   async function drop(how: 'lingering' | 'at once') {
-    const lingers = how === 'lingering' && mayHold() && lingering === undefined
+    const lingers = how === 'lingering' && mayHold()
     term = undefined
     conflicts.clear()
     probing.abort()
@@ -382,7 +388,7 @@ export function createKeeper(deps: KeeperDeps, initial: KeeperConfig): Keeper {
 
     async take(next) {
       term = next
-      if (lingering !== undefined) await endLingering()
+      await endLingering(mayHold)
       await reconcile('take')
     },
 

@@ -6,7 +6,8 @@ import { spawn } from 'node:child_process'
 import { isIPv6 } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Connection } from './address.ts'
-import { linger, routeToSelf } from './linger.ts'
+import { addressLine, linesAhead } from './ip-batch.ts'
+import { linger } from './linger.ts'
 import type { Change, Link } from './plan.ts'
 
 export interface Kernel {
@@ -48,8 +49,6 @@ export interface Kernel {
 const probeMs = 150
 /** One datagram may be lost: a second one is sent after as long. */
 const probeAgainMs = 60
-/** By then the kernel has found time. */
-const aheadSeconds = 2
 /** `ip` answers in milliseconds; on a machine that hardly moves, in seconds. */
 const ipDeadlineMs = 3000
 const announceDeadlineMs = 3000
@@ -98,9 +97,11 @@ export function createKernel(): Kernel {
     },
 
     apply: (changes, seconds) =>
-      batch(changes.flatMap(change => [...ahead(change), line(change, seconds)])),
+      batch(
+        changes.flatMap(change => [...linesAhead(change), addressLine(change.do, change, seconds)]),
+      ),
 
-    extend: (held, seconds) => batch(held.map(one => line(one, seconds, 'change'))),
+    extend: (held, seconds) => batch(held.map(one => addressLine('change', one, seconds))),
 
     async probe(address, link, signal) {
       const answers = isIPv6(address)
@@ -130,27 +131,6 @@ export function createKernel(): Kernel {
 
     linger: (held, seconds) => linger(batch, held, seconds),
   }
-}
-
-/**
- * A new address of IPv6 is the kernel's own only once its route is there, for which the kernel finds
- * time a moment later: too late for what comes upon the first announcement.
- */
-function ahead({ do: change, address }: Change): string[] {
-  return change === 'add' && isIPv6(address) ? [routeToSelf(address, aheadSeconds).add] : []
-}
-
-/** For `ip -batch`. An address of IPv6 is no source of connections of this server's own (RFC 6724). */
-function line(
-  { do: change, address, prefix, link }: Change,
-  seconds: number,
-  what: Change['do'] | 'change' = change,
-): string {
-  const subject = `address ${what} ${address}/${prefix} dev ${link}`
-  if (what === 'delete') return subject
-  return isIPv6(address)
-    ? `${subject} nodad valid_lft ${seconds} preferred_lft 0`
-    : `${subject} valid_lft ${seconds} preferred_lft ${seconds}`
 }
 
 async function batch(lines: readonly string[]): Promise<void> {

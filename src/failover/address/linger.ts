@@ -5,6 +5,7 @@
  */
 import { readFile, writeFile } from 'node:fs/promises'
 import { isIPv6 } from 'node:net'
+import { addressLine, lingerLines } from './ip-batch.ts'
 import type { Change } from './plan.ts'
 
 /**
@@ -30,11 +31,11 @@ export async function linger(
   const undo: (() => Promise<void>)[] = []
   const four = held.filter(({ address }) => !isIPv6(address))
   for (const link of new Set(four.map(one => one.link))) undo.push(...(await quieten(link)))
-  const places = held.map(({ address }) => placeOf(address, seconds))
+  const places = held.map(({ address }) => lingerLines(address, seconds))
   try {
     await batch([
       ...places.map(place => place.add),
-      ...held.map(({ address, prefix, link }) => `address delete ${address}/${prefix} dev ${link}`),
+      ...held.map(one => addressLine('delete', one, seconds)),
     ])
   } catch (error) {
     for (const step of undo) await step()
@@ -45,25 +46,6 @@ export async function linger(
     await batch(places.map(place => place.delete)).catch(() => {})
     for (const step of undo) await step()
   }
-}
-
-/** Where the kernel still takes it for its own. */
-function placeOf(address: string, seconds: number): { add: string; delete: string } {
-  if (isIPv6(address)) return routeToSelf(address, seconds)
-  const place = `${address}/32 dev lo`
-  return {
-    add: `address replace ${place} valid_lft ${seconds} preferred_lft 0`,
-    delete: `address delete ${place}`,
-  }
-}
-
-/**
- * With it the kernel receives what is sent to an address of IPv6, at once and for so long, and does
- * not answer for it.
- */
-export function routeToSelf(address: string, seconds: number): { add: string; delete: string } {
-  const route = `local ${address} dev lo table local`
-  return { add: `route replace ${route} expires ${seconds}`, delete: `route delete ${route}` }
 }
 
 /** @returns what puts back what it changed. @throws Error without the right to */
