@@ -27,6 +27,8 @@ export interface Config {
   pairs: number
   /** Writes without a fence, to see that they are noticed. */
   unfenced?: boolean
+  /** Ends it after the trials under way. */
+  signal?: AbortSignal
 }
 
 /** As short as a busy machine bears: most of a trial is the wait for it. */
@@ -74,7 +76,7 @@ async function runPair(config: Config): Promise<StaleCommits> {
   try {
     const members = { a: await begin('a'), b: await begin('b') }
     if (config.unfenced === true) await lab.query('ALTER TABLE audit DISABLE TRIGGER fence')
-    for (let left = trials; left > 0; left--) {
+    for (let left = trials; left > 0 && !config.signal?.aborted; left--) {
       const frozen = await activeOf(members)
       const other = frozen === 'a' ? 'b' : 'a'
       const old = members[frozen]
@@ -159,9 +161,14 @@ if (import.meta.main) {
     },
   })
   const begun = Date.now()
+  const interruption = new AbortController()
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.on(signal, () => interruption.abort())
+  }
   const found = await countStaleCommits({
     trials: Number(values.trials),
     pairs: Number(values.pairs),
+    signal: interruption.signal,
   })
   const { ended, staleCommits, terms, trials, writes } = found
   console.log(

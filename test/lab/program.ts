@@ -46,6 +46,7 @@ export function createProgram(
   let child: ChildProcess | undefined
   let ready = Promise.withResolvers<void>()
   ready.promise.catch(() => {})
+  let settled = false
   let wanted = false
   let ends = 0
   let timer: NodeJS.Timeout | undefined
@@ -60,16 +61,19 @@ export function createProgram(
     })
     closeSync(log)
     child = started
-    started.once('message', () => ready.resolve())
+    started.once('message', () => {
+      settled = true
+      ready.resolve()
+    })
     ended = new Promise(resolve => {
-      started.once('error', error => ready.reject(error))
+      started.once('error', fail)
       started.once('exit', () => {
         if (child === started) child = undefined
         resolve()
         if (!wanted) return
         ends++
         if (again === undefined) {
-          ready.reject(new Error(`${name} ended\n${tail()}`))
+          fail(new Error(`${name} ended\n${tail()}`))
           return
         }
         renew()
@@ -78,7 +82,15 @@ export function createProgram(
     })
   }
 
+  function fail(error: Error) {
+    settled = true
+    ready.reject(error)
+  }
+
+  /** Who waits already, waits for the next start. */
   function renew() {
+    if (!settled) return
+    settled = false
     ready = Promise.withResolvers<void>()
     ready.promise.catch(() => {})
   }

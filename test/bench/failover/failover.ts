@@ -7,7 +7,7 @@
  *   --only <a,b>  of crash, planned, host-lost, lease, stale, keepalived, zabbix
  *   --json        the last line is the result as JSON
  */
-import { spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -60,10 +60,12 @@ say(`${cpus().length} × ${cpus()[0]?.model ?? 'CPU'}, ${runs} runs of each`)
 const spans: Span[] = []
 const stores: Stored[] = []
 let interrupted = false
+let trialsOfStaleCommits: ChildProcess | undefined
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.on(signal, () => {
     if (interrupted) process.exit(130)
     interrupted = true
+    trialsOfStaleCommits?.kill('SIGTERM')
     say(`${signal}: ends after the runs under way`)
   })
 }
@@ -159,6 +161,7 @@ async function staleCommits(trials: number): Promise<StaleCommits | undefined> {
     ['--disable-warning=ExperimentalWarning', staleProgram, '--trials', String(trials), '--json'],
     { stdio: ['ignore', 'pipe', 'inherit'] },
   )
+  trialsOfStaleCommits = child
   let said = ''
   child.stdout.on('data', data => {
     said += data
