@@ -8,7 +8,7 @@
  *   --json        the last line is the result as JSON
  */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, rmSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -95,6 +95,7 @@ if (asked('lease')) {
 const stale = asked('stale')
   ? await staleCommits(values.quick ? quickTrials : leastTrials)
   : undefined
+rmSync(folder, { recursive: true, force: true })
 report()
 
 /** They compute next to nothing, so they are measured beside a pair that waits for its lease. */
