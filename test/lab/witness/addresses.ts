@@ -96,16 +96,10 @@ export function createAddressesWitness(
     violations(graceMs = 0) {
       const found: string[] = []
       for (const address of addresses) {
-        const runs = runsOf(claims.filter(claim => claim.address === address))
-        for (const [index, run] of runs.entries()) {
-          const [before, after] = [runs[index - 1], runs[index + 1]]
-          if (!before || !after || before.mac !== after.mac) continue
-          // Nobody takes an address over and back again as fast.
-          if (after.from - before.to > backAndForthMs) continue
-          const overlapMs = run.to - before.from
-          if (overlapMs <= graceMs) continue
+        for (const { macs, ms } of contests(claims.filter(claim => claim.address === address))) {
+          if (ms <= graceMs) continue
           found.push(
-            `${run.mac} answered for ${address} while ${before.mac} had it, for ${overlapMs.toFixed(0)} ms`,
+            `${macs.join(' and ')} answered for ${address} in turn, for ${ms.toFixed(0)} ms`,
           )
         }
       }
@@ -115,6 +109,28 @@ export function createAddressesWitness(
     firstClaim: (address, mac, after) =>
       claims.find(claim => claim.at > after && claim.mac === mac && claim.address === address)?.at,
   }
+}
+
+/** Times in which hosts answered in turn. */
+function contests(claims: readonly Claim[]): { macs: string[]; ms: number }[] {
+  const runs = runsOf(claims)
+  // Nobody takes an address over and back again as fast.
+  const inTurn = runs.map((_, index) => {
+    const [before, after] = [runs[index - 1], runs[index + 1]]
+    return before?.mac === after?.mac && after !== undefined
+      ? after.from - before!.to <= backAndForthMs
+      : false
+  })
+  const found: { macs: string[]; ms: number }[] = []
+  for (let first = 0; first < runs.length; first++) {
+    if (!inTurn[first]) continue
+    let last = first
+    while (inTurn[last + 1]) last++
+    const macs = [...new Set(runs.slice(first - 1, last + 2).map(({ mac }) => mac))]
+    found.push({ macs, ms: runs[last + 1]!.from - runs[first]!.from })
+    first = last
+  }
+  return found
 }
 
 interface Run {
