@@ -156,7 +156,10 @@ export function createHttp(deps: HttpDeps, config: HttpConfig): HttpServer {
   app.server.headersTimeout = headDeadlineMs
   app.server.maxConnections = maxConnections
   const sockets = new Set<Socket>()
+  let stopping = false
   app.server.on('connection', (socket: Socket) => {
+    // The port is still open for a moment.
+    if (stopping) return void socket.destroy()
     sockets.add(socket)
     socket.once('close', () => sockets.delete(socket))
   })
@@ -228,6 +231,7 @@ export function createHttp(deps: HttpDeps, config: HttpConfig): HttpServer {
   }
 
   async function stop() {
+    stopping = true
     const closed = app.close()
     // Also those that are no request yet, or are no longer one: a handshake, a stream.
     for (const socket of sockets) socket.destroy()

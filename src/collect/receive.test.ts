@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto'
+import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { request } from 'node:https'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
@@ -295,4 +297,18 @@ describe('the receiver', () => {
     expect((await call('GET', '/link/v1/segments/../../etc/passwd')).status).toBe(404)
     expect((await call('PUT', `/link/v1/segments/${collector}/nothing/1`)).status).toBe(404)
   })
+})
+
+test('stops at once, also while somebody shakes hands', async () => {
+  await start({})
+  const silent = connect(receiver!.port, '127.0.0.1')
+  silent.on('error', () => {})
+  await once(silent, 'connect')
+  // By then the server has it too.
+  expect((await call('GET', `/link/v1/segments/${collector}`)).status).toBe(200)
+  const closed = once(silent.resume(), 'close')
+  const began = performance.now()
+  await receiver!.stop()
+  await closed
+  expect(performance.now() - began).toBeLessThan(2000)
 })

@@ -6,7 +6,7 @@
 import { createHash } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createServer, type Server } from 'node:https'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { TLSSocket } from 'node:tls'
 import { Gauge, Histogram } from 'prom-client'
@@ -159,6 +159,7 @@ export function createReceiver(deps: ReceiverDeps, config: ReceiverConfig): Rece
   /** By identity: a collector that lost patience sends again while the first is still being stored. */
   const inserts = new Map<string, Promise<'stored' | 'duplicate'>>()
   let server: Server | undefined
+  const sockets = new Set<Socket>()
   let port = config.port
 
   async function answer(request: IncomingMessage, response: ServerResponse) {
@@ -375,6 +376,10 @@ export function createReceiver(deps: ReceiverDeps, config: ReceiverConfig): Rece
         (request, response) => void handle(request, response),
       )
       opened.maxConnections = 4096
+      opened.on('connection', (socket: Socket) => {
+        sockets.add(socket)
+        socket.once('close', () => sockets.delete(socket))
+      })
       opened.on('tlsClientError', (error, socket) =>
         tally.count('bad-certificate', () => ({
           error: error.message,
@@ -396,7 +401,8 @@ export function createReceiver(deps: ReceiverDeps, config: ReceiverConfig): Rece
       server = undefined
       if (closing === undefined) return
       const closed = new Promise<void>(resolve => closing.close(() => resolve()))
-      closing.closeAllConnections()
+      // Also those that are no request yet: who has shaken hands meanwhile could ask for ever.
+      for (const socket of sockets) socket.destroy()
       await closed
       // What the store finishes now need not be sent again; one that hangs is not waited for.
       const left = new AbortController()

@@ -1,11 +1,20 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+
 /** What runs: inert until `start`; nothing of it remains after `stop`, also after a failed start. */
 export interface Component {
   start(): Promise<void>
   stop(): Promise<void>
 }
 
-/** Starts in order; stops in reverse order, all of them even if one fails to stop. */
-export function createSequence(components: readonly Component[]): Component {
+/**
+ * Starts in order; stops in reverse order, all of them even if one fails to stop.
+ *
+ * @param config.undoMs what a start that failed may take to stop the others: then it fails all the same
+ */
+export function createSequence(
+  components: readonly Component[],
+  config: { undoMs: number } = { undoMs: 30_000 },
+): Component {
   const started: Component[] = []
   async function stop() {
     const failures: unknown[] = []
@@ -21,7 +30,10 @@ export function createSequence(components: readonly Component[]): Component {
         try {
           await component.start()
         } catch (error) {
-          await stop().catch(() => {})
+          const undone = new AbortController()
+          const late = sleep(config.undoMs, undefined, { signal: undone.signal }).catch(() => {})
+          await Promise.race([stop().catch(() => {}), late])
+          undone.abort()
           throw error
         }
       }
