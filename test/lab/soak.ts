@@ -70,9 +70,10 @@ try {
   const counted = await lab.count()
   for (const { server, stream, sent, lost, doubled } of counted) {
     say(`${server}, ${stream}: ${sent} sent, ${lost} lost, ${doubled} doubled`)
-    if (doubled > 0) failure ??= new Error(`${stream}: ${doubled} doubled at ${server}`)
-    if (lost > 0 && /collector/.test(stream)) {
-      failure ??= new Error(`${stream}: ${lost} lost at ${server}`)
+    // What devices send to the servers themselves is only counted: nobody may be there to hear it,
+    // and who dies before the other has heard what it took leaves it stored twice.
+    if (lost + doubled > 0 && /collector/.test(stream)) {
+      failure ??= new Error(`${stream}: ${lost} lost, ${doubled} doubled at ${server}`)
     }
   }
 } catch (error) {
