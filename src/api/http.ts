@@ -7,6 +7,7 @@ import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify }
 import { Gauge, Histogram } from 'prom-client'
 import type { Clock } from '../lib/clock.ts'
 import type { Component } from '../lib/component.ts'
+import { trackConnections } from '../lib/connections.ts'
 import { InvalidCursor } from '../lib/errors.ts'
 import type { Log } from '../lib/log.ts'
 import type { Metrics } from '../lib/metrics.ts'
@@ -155,14 +156,7 @@ export function createHttp(deps: HttpDeps, config: HttpConfig): HttpServer {
   } as object)
   app.server.headersTimeout = headDeadlineMs
   app.server.maxConnections = maxConnections
-  const sockets = new Set<Socket>()
-  let stopping = false
-  app.server.on('connection', (socket: Socket) => {
-    // The port is still open for a moment.
-    if (stopping) return void socket.destroy()
-    sockets.add(socket)
-    socket.once('close', () => sockets.delete(socket))
-  })
+  const connections = trackConnections(app.server)
   // All bodies are JSON. A form of a foreign page could send plain text without asking first.
   app.removeContentTypeParser('text/plain')
   let port = config.port
@@ -231,10 +225,8 @@ export function createHttp(deps: HttpDeps, config: HttpConfig): HttpServer {
   }
 
   async function stop() {
-    stopping = true
     const closed = app.close()
-    // Also those that are no request yet, or are no longer one: a handshake, a stream.
-    for (const socket of sockets) socket.destroy()
+    connections.cut()
     await closed
   }
 

@@ -6,17 +6,18 @@
 import { createHash } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createServer, type Server } from 'node:https'
-import type { AddressInfo, Socket } from 'node:net'
-import { setTimeout as sleep } from 'node:timers/promises'
+import type { AddressInfo } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import { Gauge, Histogram } from 'prom-client'
 import { collectorState } from '../api/contract/watch.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Component } from '../lib/component.ts'
+import { type Connections, trackConnections } from '../lib/connections.ts'
 import type { Log } from '../lib/log.ts'
 import type { Metrics } from '../lib/metrics.ts'
 import { createTally } from '../lib/tally.ts'
 import type { Identity } from '../lib/tls.ts'
+import { within } from '../lib/within.ts'
 import { type Kind, kinds } from '../telemetry/table.ts'
 import {
   type CollectorAnswer,
@@ -159,7 +160,7 @@ export function createReceiver(deps: ReceiverDeps, config: ReceiverConfig): Rece
   /** By identity: a collector that lost patience sends again while the first is still being stored. */
   const inserts = new Map<string, Promise<'stored' | 'duplicate'>>()
   let server: Server | undefined
-  const sockets = new Set<Socket>()
+  let connections: Connections | undefined
   let port = config.port
 
   async function answer(request: IncomingMessage, response: ServerResponse) {
@@ -376,10 +377,7 @@ export function createReceiver(deps: ReceiverDeps, config: ReceiverConfig): Rece
         (request, response) => void handle(request, response),
       )
       opened.maxConnections = 4096
-      opened.on('connection', (socket: Socket) => {
-        sockets.add(socket)
-        socket.once('close', () => sockets.delete(socket))
-      })
+      connections = trackConnections(opened)
       opened.on('tlsClientError', (error, socket) =>
         tally.count('bad-certificate', () => ({
           error: error.message,
@@ -401,16 +399,10 @@ export function createReceiver(deps: ReceiverDeps, config: ReceiverConfig): Rece
       server = undefined
       if (closing === undefined) return
       const closed = new Promise<void>(resolve => closing.close(() => resolve()))
-      // Also those that are no request yet: who has shaken hands meanwhile could ask for ever.
-      for (const socket of sockets) socket.destroy()
+      connections?.cut()
       await closed
       // What the store finishes now need not be sent again; one that hangs is not waited for.
-      const left = new AbortController()
-      await Promise.race([
-        Promise.allSettled(inserts.values()),
-        sleep(Math.min(storeTimeoutMs, stopMs), undefined, { signal: left.signal }).catch(() => {}),
-      ])
-      left.abort()
+      await within(Math.min(storeTimeoutMs, stopMs), Promise.allSettled(inserts.values()))
     },
 
     collectors: () => [...collectors.values()],

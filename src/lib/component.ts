@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import { within } from './within.ts'
 
 /** What runs: inert until `start`; nothing of it remains after `stop`, also after a failed start. */
 export interface Component {
@@ -30,10 +30,7 @@ export function createSequence(
         try {
           await component.start()
         } catch (error) {
-          const undone = new AbortController()
-          const late = sleep(config.undoMs, undefined, { signal: undone.signal }).catch(() => {})
-          await Promise.race([stop().catch(() => {}), late])
-          undone.abort()
+          await within(config.undoMs, stop()).catch(() => {})
           throw error
         }
       }

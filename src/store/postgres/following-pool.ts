@@ -7,6 +7,7 @@ import type { DatabaseTarget } from '../../lib/database-hosts.ts'
 import { Overloaded } from '../../lib/errors.ts'
 import type { Log } from '../../lib/log.ts'
 import type { Metrics } from '../../lib/metrics.ts'
+import { within } from '../../lib/within.ts'
 import { findHost } from './writable-host.ts'
 
 /** Connections to the host that takes writes, wherever it is by now. */
@@ -229,14 +230,6 @@ export function createFollowingPool(
       await Promise.all(endings)
     },
   }
-}
-
-/** Waits no longer than that. */
-async function within(ms: number, work: Promise<unknown>) {
-  const done = new AbortController()
-  const late = sleep(ms, undefined, { signal: done.signal }).catch(() => {})
-  await Promise.race([work, late])
-  done.abort()
 }
 
 function track(socket: Socket, sockets: Set<Socket>): Socket {
