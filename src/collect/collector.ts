@@ -14,13 +14,15 @@ import type { Metrics } from '../lib/metrics.ts'
 import { createTally } from '../lib/tally.ts'
 import type { Identity } from '../lib/tls.ts'
 import { createSyslogFramer } from '../wire/syslog-stream.ts'
+import type { AloneBounds } from './alone.ts'
+import { createAloneFile } from './alone-file.ts'
 import { createBlockMemory } from './block-memory.ts'
 import { hashDatagram } from './datagram-hash.ts'
 import { createDelivery, type Delivery } from './deliver.ts'
 import { createFollower, type NamedServer } from './follow.ts'
 import { sayHello } from './hello.ts'
 import { createIntake } from './intake.ts'
-import type { CollectorState } from './link.ts'
+import type { ClaimAnswer, CollectorState } from './link.ts'
 import {
   createTcpListener,
   createUdpListener,
@@ -60,13 +62,13 @@ export interface PairCollector extends Collector {
   /** Who must have each segment from now on; the own server is always among them. */
   setServers(servers: readonly NamedServer[]): void
   /** @see Reception.claim */
-  claim(claim: Claim): Promise<number[]>
+  claim(claim: Claim): Promise<ClaimAnswer>
   /** @see Reception.otherIsAlive */
   otherIsAlive(): void
   /** The other server's collector begins to listen: from now on nothing is stored behind its back. */
   otherBegins(server: string): void
   /** @see Reception.ended */
-  ended(segment: string, stored: boolean): void
+  ended(segment: string, stored: boolean, storing: Iterable<string>): void
   /** The server is gone: what is decoded goes to the spool, and nothing else is waited for. */
   abandon(withinMs: number): Promise<void>
 }
@@ -89,6 +91,8 @@ const stopMs = { seal: 10_000, deliver: 3000 }
 const retireMs = 300
 /** An INFORM is answered when another host has its row too; or after so long, if one could have. */
 const elsewhereMs = 800
+const aloneMarginMs = 30_000
+const maxAlone = 8_000_000
 
 type ListenProblem =
   | 'decoder-failed'
@@ -139,15 +143,23 @@ export function createCollector(
     },
     { maxWaitingBytes: config.memoryBytes },
   )
+  const alone =
+    pair &&
+    createAloneFile(
+      { log, clock, stored: segment => spool.has(pair.own, segment) },
+      { file: join(config.spool, 'alone'), bounds: aloneBounds(pair) },
+    )
   const settlement =
     pair &&
     createSettlement(
       {
         spool,
+        alone: alone!,
         clock,
         role: () => ({
           active: reception!.role().active && reception!.fresh(),
           term: reception!.role().term,
+          otherTerm: reception!.otherTerm(),
         }),
         others: () => others,
       },
@@ -179,7 +191,7 @@ export function createCollector(
   const reception =
     pair &&
     createReception(
-      { clock, log, intake, templates: templates.read },
+      { clock, log, intake, templates: templates.read, alone: alone! },
       { dir: config.spool, ring: pair.ring },
     )
   let timers: NodeJS.Timeout[] = []
@@ -366,6 +378,7 @@ export function createCollector(
     intake.sealAll()
     reception?.tick()
     settlement?.tick()
+    alone?.tick()
     turnTcp()
     if (reception === undefined || reception.role().active) void templates.save()
   }
@@ -390,6 +403,7 @@ export function createCollector(
         await spool.start()
         if (pair === undefined) templates.load()
         else mkdirSync(dirname(pair.templates), { recursive: true, mode: 0o750 })
+        alone?.start()
         reception?.start()
         for (const listener of listeners) await listener.start()
         // Opened once, so that a port that is taken is known before a takeover.
@@ -439,7 +453,7 @@ export function createCollector(
       settlement?.reached(server)
       destinations.find(({ name }) => name === server)?.delivery.wake()
     },
-    ended: (segment, stored) => reception?.ended(segment, stored),
+    ended: (segment, stored, storing) => reception?.ended(segment, stored, storing),
     async abandon(withinMs) {
       accepting = false
       for (const timer of timers.splice(0)) clearInterval(timer)
@@ -480,6 +494,11 @@ export function createCollector(
 
   observeCollector({ metrics, clock, state: () => (accepting ? collector.state() : undefined) })
   return collector
+}
+
+/** As long as the other server may have kept what it heard, and what that may come to. */
+function aloneBounds({ ring }: PairConfig): AloneBounds {
+  return { ms: ring.ms + aloneMarginMs, datagrams: maxAlone }
 }
 
 function busy({ delivery }: Destination): boolean {

@@ -6,6 +6,7 @@
  * Between the collectors of a pair a segment is claimed before it is sent: the other server says
  * which of its datagrams it has taken itself, and their rows are left out.
  */
+import { createHash } from 'node:crypto'
 import { Agent, request as httpsRequest } from 'node:https'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Counter } from 'prom-client'
@@ -27,7 +28,7 @@ import {
   receivedSegments,
 } from './link.ts'
 import { emptyManifest, encodeManifest } from './manifest.ts'
-import type { WholeSegment } from './segment.ts'
+import type { Sealed, WholeSegment } from './segment.ts'
 import type { Settlement } from './settlement.ts'
 import type { Waiting } from './shelves.ts'
 import type { Spool } from './spool.ts'
@@ -64,6 +65,21 @@ export interface Delivery extends Component {
   wake(): void
   /** Tells the server how the collector is; what it answers, undefined when it cannot be told. */
   report(collector: object): Promise<CollectorAnswer | undefined>
+}
+
+interface Answer {
+  status: number
+  text: string
+  /** Seconds. */
+  retryAfter?: string | undefined
+}
+
+/** What a server gets of a segment. */
+interface Parcel {
+  rows: number
+  nativeBytes: number
+  body: Uint8Array
+  sha256: string
 }
 
 /** What waits for a server, of one kind. */
@@ -244,7 +260,10 @@ export function createDelivery(
       switch (answer.status) {
         case 200:
           spool.acknowledged(server.name, kind, sequence)
-          if (config.pair === 'other') settlement?.settle(segment)
+          if (config.pair === 'other') {
+            settlement?.settle(segment)
+            settlement?.agreed(segment)
+          }
           segments.inc({ server: server.name, kind, result: 'delivered' })
           delivered++
           if (failures > 0) lastError = null
@@ -262,34 +281,52 @@ export function createDelivery(
     }
   }
 
-  async function put(segment: Waiting, signal: AbortSignal) {
+  async function put(segment: Waiting, signal: AbortSignal): Promise<Answer | undefined> {
     if (config.pair === 'other') {
-      const answer = await clear(segment, signal, 'later')
-      if (answer !== 'cleared') return answer
+      const cleared = await clear(segment, signal, 'later')
+      if (cleared === 'not-now') return { status: 503, text: 'the own server gets it first' }
+      if (cleared === undefined || 'status' in cleared) return cleared
+      return send(segment, cleared, signal)
     }
-    const whole = await spool.read(segment)
-    if (whole === undefined) return undefined
-    const { header, body } = whole
-    return call('PUT', linkPaths.segment(header.collector, header.kind, header.sequence), {
+    const read = () => spool.read(segment)
+    const whole =
+      config.pair === 'own' ? await settlement!.read(segment, read).catch(failedRead) : await read()
+    if (whole === 'not-now') return { status: 503, text: 'it is just being written anew' }
+    if (whole === undefined || 'status' in whole) return whole
+    return send(segment, parcelOf(whole), signal)
+  }
+
+  /** A full disk is waited for, as a server is that cannot store. */
+  function failedRead(error: Error): Answer {
+    return { status: 503, text: `what is stored alone is not remembered: ${error.message}` }
+  }
+
+  function send({ kind, sequence }: Waiting, parcel: Parcel, signal: AbortSignal): Promise<Answer> {
+    return call('PUT', linkPaths.segment(spool.collector, kind, sequence), {
       signal,
       timeoutMs: segmentTimeoutMs,
-      body,
+      body: parcel.body,
       headers: {
         'content-type': 'application/octet-stream',
         'content-encoding': 'zstd',
-        [linkHeaders.rows]: header.rows,
-        [linkHeaders.nativeBytes]: header.nativeBytes,
-        [linkHeaders.sha256]: header.sha256,
+        [linkHeaders.rows]: parcel.rows,
+        [linkHeaders.nativeBytes]: parcel.nativeBytes,
+        [linkHeaders.sha256]: parcel.sha256,
       },
     })
   }
 
   /**
-   * Claims a segment, and leaves out what the other has taken.
+   * Claims a segment, and leaves out what is not to be stored.
    *
-   * @returns what the server answers instead; undefined: nothing of the segment remains
+   * @returns what the server is to get of it; or what it answers instead; undefined: nothing of the
+   *   segment remains; 'not-now': the own server has yet to get what would be left out
    */
-  async function clear(segment: Waiting, signal: AbortSignal, stored: ClaimStored) {
+  async function clear(
+    segment: Waiting,
+    signal: AbortSignal,
+    stored: ClaimStored,
+  ): Promise<Parcel | Answer | 'not-now' | undefined> {
     const whole = await spool.read(segment)
     if (whole === undefined) return undefined
     const answer = await claim(whole, signal, stored)
@@ -299,12 +336,24 @@ export function createDelivery(
       return answer
     }
     settlement?.reached(server.name)
-    const { taken } =
-      answer.status === 200 ? claimAnswer.parse(JSON.parse(answer.text)) : { taken: [] }
-    if (taken.length === 0) return 'cleared'
-    const rest = await leaveOut(whole, taken)
-    await spool.replace(segment, rest)
-    return rest === undefined ? undefined : 'cleared'
+    if (answer.status === 404) return parcelOf(whole)
+    const { taken, stored: there } = claimAnswer.parse(JSON.parse(answer.text))
+    let parcel: Parcel | undefined = parcelOf(whole)
+    if (taken.length > 0) {
+      const rest = await leaveOut(whole, taken)
+      const hashes = taken.map(place => whole.manifest!.hashes[place]!)
+      const write = () => spool.replace(segment, rest)
+      if (!(await settlement!.leaveOut(segment, hashes, write))) return 'not-now'
+      parcel = rest && parcelOf(rest)
+      if (parcel === undefined) settlement!.agreed(segment)
+    }
+    if (parcel === undefined || there.length === 0) return parcel
+    const rest = await leaveOut(
+      whole,
+      [...taken, ...there].sort((a, b) => a - b),
+    )
+    // What is not sent is there.
+    return rest ? parcelOf(rest) : { status: 200, text: '' }
   }
 
   /**
@@ -318,9 +367,13 @@ export function createDelivery(
         if (segment === undefined) break
         after = segment.sequence
         if (!spool.has(server.name, segment) || settlement!.isSettled(segment)) continue
-        const answer = await clear(segment, signal, 'here')
-        if (answer === 'cleared') settlement!.settle(segment)
-        else if (answer !== undefined) throw new Error(`${answer.status}: ${answer.text}`)
+        const cleared = await clear(segment, signal, 'here')
+        // What the own server stores alone needs no agreement.
+        if (cleared === undefined || cleared === 'not-now') continue
+        if ('status' in cleared && cleared.status !== 200) {
+          throw new Error(`${cleared.status}: ${cleared.text}`)
+        }
+        settlement!.settle(segment)
       }
     }
   }
@@ -347,7 +400,7 @@ export function createDelivery(
       body?: Uint8Array
       headers?: Record<string, string | number>
     },
-  ): Promise<{ status: number; text: string; retryAfter: string | undefined }> {
+  ): Promise<Answer> {
     const { body, timeoutMs = questionTimeoutMs } = options
     return new Promise((resolve, reject) => {
       const deadline = AbortSignal.timeout(timeoutMs)
@@ -457,6 +510,16 @@ export function createDelivery(
       lastError,
     }),
   }
+}
+
+function parcelOf(segment: WholeSegment | Sealed): Parcel {
+  const { body } = segment
+  if ('header' in segment) {
+    const { rows, nativeBytes, sha256 } = segment.header
+    return { rows, nativeBytes, body, sha256 }
+  }
+  const { rows, nativeBytes } = segment
+  return { rows, nativeBytes, body, sha256: createHash('sha256').update(body).digest('hex') }
 }
 
 /** Half of the time for sure, the other half by chance, so that many collectors do not come at once. */

@@ -56,8 +56,16 @@ export type CollectorAnswer = z.output<typeof collectorAnswer>
 export const claimStored = z.enum(['later', 'here', 'there'])
 export type ClaimStored = z.output<typeof claimStored>
 
-/** Places in the manifest of datagrams that the other server has taken: their rows are left out. */
-export const claimAnswer = z.object({ taken: z.array(z.number().int().min(0)) })
+const places = z.array(z.number().int().min(0))
+
+/** Places in the manifest of datagrams that are not the segment's. */
+export const claimAnswer = z.object({
+  /** The server that answers has taken them itself: their rows are nobody's to store. */
+  taken: places,
+  /** It has stored them alone: their rows are left out for this server; older ones say nothing. */
+  stored: places.default([]),
+})
+export type ClaimAnswer = z.output<typeof claimAnswer>
 
 const sequence = z.number().int().min(0)
 const ranges = z.array(z.tuple([sequence, sequence]))

@@ -1,7 +1,8 @@
 /**
  * Two collectors of a pair with everything that can happen to them, at random: datagrams that one of
  * them misses or gets late, segments that are claimed and not stored, answers that are lost, crashes,
- * takeovers of which the old active learns late or never. No store ever has a datagram twice, and what
+ * takeovers of which the old active learns late or never, an active that takes the other for dead
+ * though it lives. No store ever has a datagram twice, and what
  * a server heard that did not crash is in both stores in the end.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -10,6 +11,7 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { createLog } from '../lib/log.ts'
+import { type AloneFile, createAloneFile } from './alone-file.ts'
 import type { Arrival, Intake } from './intake.ts'
 import { createManifestBuilder, encodeManifest, type Manifest, termOf } from './manifest.ts'
 import { createReception, type Reception } from './reception.ts'
@@ -25,6 +27,7 @@ const log = createLog({ level: 'silent', part: 'test' })
 
 interface Segment {
   id: string
+  sequence: number
   manifest: Manifest
   numbers: number[]
   settled: boolean
@@ -34,8 +37,10 @@ interface Segment {
 function createServer(name: string, folder: string) {
   const spool: Segment[] = []
   const store = new Map<string, number[]>()
-  const storing = new Map<string, Segment>()
-  const admitted = new Set<string>()
+  const storing = new Map<string, { id: string; numbers: number[] }>()
+  const claimed = new Set<string>()
+  /** Segments that may be sent, and what of them is here already. */
+  const admitted = new Map<string, readonly number[]>()
   /** What this server is told that the other has, and does not deliver any more. */
   const leftOut = new Set<number>()
   /** What it heard since it was started. */
@@ -44,6 +49,7 @@ function createServer(name: string, folder: string) {
   let alive = true
   let crashed = false
   let reception: Reception
+  let alone: AloneFile
   let open: number[]
   let builder = createManifestBuilder()
 
@@ -52,6 +58,7 @@ function createServer(name: string, folder: string) {
     heard.clear()
     builder = createManifestBuilder()
     storing.clear()
+    claimed.clear()
     admitted.clear()
     const intake = {
       take(arrival: Arrival) {
@@ -63,7 +70,9 @@ function createServer(name: string, folder: string) {
         if (open.length === 0) return
         const manifest = builder.seal(open.length, reception.rank())
         const onDisk = reception.closed('syslog', manifest)
-        spool.push({ id: `${name}/${made++}`, manifest, numbers: open, settled: false })
+        const sequence = made++
+        const id = `${name}/syslog/${sequence}`
+        spool.push({ id, sequence, manifest, numbers: open, settled: false })
         onDisk()
         open = []
       },
@@ -75,8 +84,13 @@ function createServer(name: string, folder: string) {
       catchUp() {},
       pending: () => [{ rank: reception.rank(), hashes: builder.pending() }],
     }
+    alone = createAloneFile(
+      { clock, log, stored: ({ sequence }) => store.has(`${name}/syslog/${sequence}`) },
+      { file: join(folder, 'alone'), bounds: { ms: 120_000, datagrams: 1e6 } },
+    )
+    alone.start()
     reception = createReception(
-      { clock, log, intake: intake as unknown as Intake, templates: () => undefined },
+      { clock, log, intake: intake as unknown as Intake, templates: () => undefined, alone },
       { dir: folder, ring: { ms: 90_000, bytes: 1e9 } },
     )
     // The clock stands still, so what a takeover left to remember is all that a restart may know.
@@ -91,6 +105,7 @@ function createServer(name: string, folder: string) {
     spool,
     store,
     storing,
+    claimed,
     admitted,
     leftOut,
     heard,
@@ -105,6 +120,9 @@ function createServer(name: string, folder: string) {
     },
     get reception() {
       return reception
+    },
+    get alone() {
+      return alone
     },
     hear(number: number) {
       if (!alive) return
@@ -122,6 +140,7 @@ function createServer(name: string, folder: string) {
     seal: () => seal(),
     role(active: boolean, term: number) {
       if (!alive) return
+      claimed.clear()
       admitted.clear()
       reception.setRole({ active, term }, storing.keys())
     },
@@ -142,14 +161,23 @@ type Server = ReturnType<typeof createServer>
 
 /** Claims a segment of `from` at `to`, and leaves out what is another's. */
 async function claim(from: Server, to: Server, segment: Segment): Promise<boolean> {
-  const taken = await to.reception.claim({
+  const { taken, stored } = await to.reception.claim({
     segment: segment.id,
     manifest: encodeManifest(segment.manifest),
     ageMs: 1e9,
     stored: to.store.has(segment.id) ? 'here' : 'later',
   })
+  to.claimed.add(segment.id)
   const gone = new Set(taken)
+  const there = stored.map(place => segment.numbers[place]!)
   if (gone.size > 0) {
+    const own = { kind: 'syslog', sequence: segment.sequence } as const
+    // What goes to the own server as it is has to be there first.
+    if (from.alone.has(own) && !from.store.has(segment.id)) return false
+    from.alone.took(
+      own,
+      taken.map(place => segment.numbers[place]!),
+    )
     for (const place of taken) from.leftOut.add(segment.numbers[place]!)
     segment.numbers = segment.numbers.filter((_, place) => !gone.has(place))
     const builder = createManifestBuilder()
@@ -160,11 +188,15 @@ async function claim(from: Server, to: Server, segment: Segment): Promise<boolea
     segment.manifest = builder.seal(segment.numbers.length, segment.manifest.rank)
     if (segment.numbers.length === 0) {
       from.spool.splice(from.spool.indexOf(segment), 1)
+      from.alone.agreed(own)
       return false
     }
   }
-  to.admitted.add(segment.id)
-  return true
+  to.admitted.set(segment.id, there)
+  if (there.length < segment.numbers.length) return true
+  // What is not sent is there.
+  segment.settled = true
+  return false
 }
 
 /** What a connection brings first: what the other has already is claimed before it goes to the own store. */
@@ -176,23 +208,44 @@ async function clearReceived(from: Server, to: Server) {
 }
 
 function begin(to: Server, segment: Segment): boolean {
-  if (!to.admitted.has(segment.id) || to.storing.has(segment.id)) return false
-  to.storing.set(segment.id, segment)
-  return true
+  const there = to.admitted.get(segment.id)
+  if (there === undefined || to.storing.has(segment.id)) return false
+  const numbers = segment.numbers.filter(number => !there.includes(number))
+  if (numbers.length > 0) to.storing.set(segment.id, { id: segment.id, numbers })
+  return numbers.length > 0
 }
 
-function end(to: Server, segment: Segment, stored: boolean) {
-  if (!to.storing.delete(segment.id)) return
-  if (stored && !to.store.has(segment.id)) to.store.set(segment.id, [...segment.numbers])
-  if (to.alive) to.reception.ended(segment.id, stored)
+function end(to: Server, { id }: { id: string }, stored: boolean) {
+  const under = to.storing.get(id)
+  if (under === undefined) return
+  to.storing.delete(id)
+  if (stored && !to.store.has(id)) to.store.set(id, under.numbers)
+  if (!to.alive) return
+  // The active takes back what was agreed until now.
+  if (!stored && to.reception.role().active) to.admitted.clear()
+  to.reception.ended(id, stored, to.storing.keys())
 }
 
 function storeOwn(server: Server) {
   for (const segment of server.spool) {
-    if (segment.settled && !server.store.has(segment.id)) {
+    const { sequence } = segment
+    const goes = segment.settled || server.alone.has({ kind: 'syslog', sequence })
+    if (goes && !server.store.has(segment.id)) {
       server.store.set(segment.id, [...segment.numbers])
     }
   }
+}
+
+/** Some of it may not have reached the store when the server crashes. */
+function storeAlone(server: Server, detail: number) {
+  const { term } = server.reception.role()
+  for (const { sequence, manifest, settled } of server.spool) {
+    const own = { kind: 'syslog', sequence } as const
+    const since = Math.max(term - 1, server.reception.otherTerm())
+    if (settled || termOf(manifest.rank) < since || server.alone.has(own)) continue
+    server.alone.add(own, manifest, 1000)
+  }
+  if (detail & 1) storeOwn(server)
 }
 
 async function deliverAll(from: Server, to: Server) {
@@ -201,6 +254,7 @@ async function deliverAll(from: Server, to: Server) {
     if (!to.store.has(segment.id)) {
       if (!(await claim(from, to, segment))) continue
       if (begin(to, segment)) end(to, segment, true)
+      if (to.store.has(segment.id)) from.alone.agreed({ ...segment, kind: 'syslog' })
     }
     segment.settled ||= to.store.has(segment.id)
   }
@@ -211,13 +265,13 @@ async function deliverAll(from: Server, to: Server) {
 async function adopt(by: Server, from: Server) {
   for (const { id, manifest, numbers } of from.spool) {
     if (by.store.has(id) || by.storing.has(id)) continue
-    const taken = await by.reception.claim({
+    const { taken, stored } = await by.reception.claim({
       segment: id,
       manifest: encodeManifest(manifest),
       ageMs: 1e9,
       stored: 'here',
     })
-    const rest = numbers.filter((_, place) => !taken.includes(place))
+    const rest = numbers.filter((_, place) => !taken.includes(place) && !stored.includes(place))
     if (rest.length > 0) by.store.set(id, rest)
   }
 }
@@ -299,13 +353,8 @@ async function play(steps: readonly Step[], folder: string) {
         if (who !== active) self.role(false, term)
         break
       case 13:
-        // Alone, as the one who is active while the other is dead.
-        if (self.alive && who === active && !other.alive) {
-          for (const one of self.spool) {
-            if (termOf(one.manifest.rank) >= term - 1) one.settled = true
-          }
-          storeOwn(self)
-        }
+        // Alone, as the one who is active, or believes so, while the other is dead, or seems so.
+        if (self.alive && self.reception.role().active) storeAlone(self, detail)
         break
       case 14:
         if (self.alive) storeOwn(self)
@@ -351,9 +400,9 @@ async function play(steps: readonly Step[], folder: string) {
 
 /** The active that is alone needs nothing of what is on the other's disk, save what that one took itself. */
 function expectAllAt(acting: Server, dead: Server) {
-  const { store, spool, open, storing, heard, leftOut, admitted } = acting
+  const { store, spool, open, storing, heard, leftOut, claimed } = acting
   // What came late waits for a segment that may still come, for a minute.
-  const awaited = dead.spool.filter(({ id }) => admitted.has(id))
+  const awaited = dead.spool.filter(({ id }) => claimed.has(id))
   const here = new Set([
     ...open,
     ...awaited.flatMap(({ numbers }) => numbers),

@@ -7,19 +7,22 @@
  * may have received and decoded it, in whatever order they died, froze and woke up: one of them
  * leaves its rows out.
  */
-import { appendFileSync, existsSync, readFileSync, renameSync, statSync } from 'node:fs'
+import { existsSync, readFileSync, renameSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import type { Clock } from '../lib/clock.ts'
+import { appendWhole, cutTo } from '../lib/files.ts'
 import type { Log } from '../lib/log.ts'
 import type { Kind } from '../telemetry/table.ts'
+import type { AloneFile } from './alone-file.ts'
 import { type Arrival, type Intake, kindOf } from './intake.ts'
-import type { ClaimStored } from './link.ts'
+import type { ClaimAnswer, ClaimStored } from './link.ts'
 import {
   decodeManifest,
   emptyManifest,
   type Manifest,
   rankOf,
+  termOf,
   withoutDatagrams,
 } from './manifest.ts'
 import { createRing, type RingBounds, type RingState } from './ring.ts'
@@ -49,18 +52,20 @@ export interface Reception {
   rank(): number
   /** Whether the role was said so lately that it can be relied on. */
   fresh(): boolean
+  /** The latest term of which the other server claimed anything; -1 if it claimed nothing. */
+  otherTerm(): number
   /**
    * @param storing segments of the other server that are being stored at this moment: what becomes
    *   of them is said by `ended`
    */
   setRole(role: Role, storing: Iterable<string>): void
   hear(arrival: Arrival): void
-  /** Places in the manifest of the datagrams that were taken here. */
-  claim(claim: Claim): Promise<number[]>
+  /** Which of the datagrams were taken here, and which the own server has already. */
+  claim(claim: Claim): Promise<ClaimAnswer>
   /** The other server's collector is active, and is heard. */
   otherIsAlive(): void
-  /** A segment of the other server was stored, or could not be. */
-  ended(segment: string, stored: boolean): void
+  /** A segment of the other server was stored, or could not be; these are still being stored. */
+  ended(segment: string, stored: boolean, storing: Iterable<string>): void
   /** A batch was closed; the result is to be called when it is on disk. */
   closed(kind: Kind, manifest: Manifest): () => void
   /** Once a second. */
@@ -110,6 +115,8 @@ export function createReception(
     intake: Intake
     /** The newest copy of the active's flow templates. */
     templates: () => unknown
+    /** What the own server stored alone. */
+    alone: Pick<AloneFile, 'places' | 'came'>
   },
   config: { dir: string; ring: RingBounds },
 ): Reception {
@@ -132,6 +139,7 @@ export function createReception(
   let rescued = 0
   let aliveAt = Number.NEGATIVE_INFINITY
   let activeSince = Number.NEGATIVE_INFINITY
+  let otherTerm = -1
   const counts = { late: 0, disputed: 0 }
   /** Batches on their way to the disk. */
   const unsealed = new Map<Manifest, { since: number; onDisk: Promise<void> }>()
@@ -185,7 +193,7 @@ export function createReception(
     const file = files[what]
     try {
       if (existsSync(file) && statSync(file).size > maxFileBytes) renameSync(file, `${file}.old`)
-      appendFileSync(file, encodeTaken([manifest]), { flush: what === 'replayed' })
+      appendWhole(file, encodeTaken([manifest]), { flush: what === 'replayed', mode: 0o640 })
     } catch (error) {
       log.warn({ file, error }, 'what was taken is not remembered beyond a restart')
     }
@@ -194,9 +202,9 @@ export function createReception(
   function recall(what: 'replayed' | 'overlap') {
     for (const file of [`${files[what]}.old`, files[what]]) {
       if (!existsSync(file)) continue
-      for (const set of decodeTaken(readFileSync(file))) {
-        taken.add(set, clock.monotonic(), what === 'replayed')
-      }
+      const { sets, length } = decodeTaken(readFileSync(file))
+      cutTo(file, length)
+      for (const set of sets) taken.add(set, clock.monotonic(), what === 'replayed')
     }
   }
 
@@ -209,6 +217,7 @@ export function createReception(
     role: () => role,
     rank: () => rankOf(role.term, role.active),
     fresh: () => isFresh(clock.wall()),
+    otherTerm: () => otherTerm,
 
     setRole(next, stillStoring) {
       saidAt = clock.wall()
@@ -252,6 +261,7 @@ export function createReception(
 
     async claim({ segment, manifest: bytes, ageMs, stored }) {
       const manifest = bytes.length === 0 ? emptyManifest : decodeManifest(bytes)
+      otherTerm = Math.max(otherTerm, termOf(manifest.rank))
       // What is still in the ring is about to be taken.
       if (role.active && !direct)
         await Promise.race([replaying, sleep(claimWaitMs, undefined, { ref: false })])
@@ -268,22 +278,25 @@ export function createReception(
         }
         places = taken.of(manifest)
       }
-      counts.disputed += places.length
+      const alone = deps.alone.places(segment, manifest, places)
+      counts.disputed += places.length + alone.length
       const now = clock.monotonic()
-      ring.claim(segment, withoutDatagrams(manifest, places), now - ageMs, now)
+      ring.claim(segment, withoutDatagrams(manifest, [...places, ...alone]), now - ageMs, now)
       // Of what is kept there, less remains, and it is claimed once more.
       if (stored === 'here' || (stored === 'there' && places.length === 0)) ring.settle(segment)
-      return places
+      return { taken: places, stored: alone }
     },
 
     otherIsAlive() {
       aliveAt = clock.monotonic()
     },
 
-    ended(segment, stored) {
-      storing.delete(segment)
-      if (stored) ring.settle(segment)
-      else if (role.active) {
+    ended(segment, stored, stillStoring) {
+      storing = new Set(stillStoring)
+      if (stored) {
+        ring.settle(segment)
+        deps.alone.came(segment)
+      } else if (role.active) {
         ring.takeBack(storing)
         direct = false
         begin()

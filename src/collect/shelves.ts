@@ -51,7 +51,7 @@ export interface Shelves {
   find(kind: Kind, sequence: number): Entry | undefined
   /** The first segment behind `after` that the server does not have. */
   next(server: string, kind: Kind, after: number): Waiting | undefined
-  has(server: string, segment: Waiting): boolean
+  has(server: string, segment: Pick<Waiting, 'kind' | 'sequence'>): boolean
   isEverywhere(entry: Entry): boolean
   /** Segments that the server does not have. */
   waiting(server: string): number

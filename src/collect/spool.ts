@@ -61,7 +61,7 @@ export interface Spool extends Component {
   /** The server will never take it: a copy goes to `quarantine/`, and the server owes no more. */
   refused(server: string, kind: Kind, sequence: number): Promise<void>
   /** Of the segments that wait, whether the server has this one. */
-  has(server: string, segment: Waiting): boolean
+  has(server: string, segment: Pick<Waiting, 'kind' | 'sequence'>): boolean
   /** Segments that the server does not have. */
   waiting(server: string): number
   /**

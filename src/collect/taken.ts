@@ -110,19 +110,18 @@ export function encodeTaken(sets: readonly TakenSet[]): Buffer {
   return bytes
 }
 
-/** As much as is whole. */
-export function decodeTaken(bytes: Buffer): TakenSet[] {
+/** As much as is whole, and how many bytes that is. */
+export function decodeTaken(bytes: Buffer): { sets: TakenSet[]; length: number } {
   const sets: TakenSet[] = []
   let at = 0
   while (at + 16 <= bytes.length) {
     const rank = bytes.readDoubleLE(at)
     const count = bytes.readDoubleLE(at + 8)
-    at += 16
-    if (!(count >= 0 && at + 8 * count <= bytes.length)) break
+    if (!(count >= 0 && at + 16 + 8 * count <= bytes.length)) break
     const hashes = new Float64Array(count)
-    for (let i = 0; i < count; i++) hashes[i] = bytes.readDoubleLE(at + 8 * i)
-    at += 8 * count
+    for (let i = 0; i < count; i++) hashes[i] = bytes.readDoubleLE(at + 16 + 8 * i)
+    at += 16 + 8 * count
     sets.push({ rank, hashes })
   }
-  return sets
+  return { sets, length: at }
 }

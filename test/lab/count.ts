@@ -12,6 +12,15 @@ const deliverDeadlineMs = 600_000
 /** What came to the old active after a hand-over is stored by it so much later. */
 const strayMs = 20_000
 const fewSegments = 20
+/** What is doubled so much later has another cause. */
+const incidentGapMs = 3000
+
+interface Twice {
+  number: string
+  times: string
+  first: string
+  last: string
+}
 
 interface PairState {
   role: string
@@ -113,16 +122,17 @@ export async function countAll(lab: Lab): Promise<Counted[]> {
         const twice =
           rows === distinct
             ? []
-            : await opened.query<Counted['examples'][number]>(
-                `SELECT toString(${number}) AS number, toString(count()) AS times,
-                   toString(min(received)) AS first, toString(max(received)) AS last
+            : await opened.query<Twice>(
+                `SELECT ${number} AS number, count() AS times,
+                   toUnixTimestamp64Milli(min(received)) AS first,
+                   toUnixTimestamp64Milli(max(received)) AS last
                  FROM ${table} WHERE ${by} = toIPv6('${address}')
-                 GROUP BY number HAVING count() > 1 ORDER BY min(received)`,
+                 GROUP BY number HAVING count() > 1 ORDER BY first, number`,
               )
         counted.push({
           ...{ server: name, stream: stream.name, sent: all, rows, distinct },
           ...{ lost: all - distinct, doubled: rows - distinct },
-          examples: [...twice.slice(0, 10), ...twice.slice(10).slice(-10)],
+          incidents: incidentsOf(twice),
         })
       }
     } finally {
@@ -130,6 +140,29 @@ export async function countAll(lab: Lab): Promise<Counted[]> {
     }
   }
   return counted
+}
+
+/** What is twice, put together where it came in one go. */
+function incidentsOf(twice: readonly Twice[]): Counted['incidents'] {
+  const incidents: Counted['incidents'] = []
+  let lastMs = Number.NEGATIVE_INFINITY
+  for (const row of twice) {
+    const [number, times, first, last] = [row.number, row.times, row.first, row.last].map(Number)
+    if (first! - lastMs > incidentGapMs) {
+      const from = new Date(first!).toISOString()
+      incidents.push({ from, to: from, numbers: [number!, number!], doubled: 0, apartMs: 0 })
+    }
+    lastMs = first!
+    const incident = incidents.at(-1)!
+    incident.to = new Date(first!).toISOString()
+    incident.numbers = [
+      Math.min(incident.numbers[0], number!),
+      Math.max(incident.numbers[1], number!),
+    ]
+    incident.doubled += times! - 1
+    incident.apartMs = Math.max(incident.apartMs, last! - first!)
+  }
+  return incidents
 }
 
 async function untilDelivered(lab: Lab) {

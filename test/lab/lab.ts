@@ -128,8 +128,19 @@ export interface Counted {
   distinct: number
   lost: number
   doubled: number
-  /** Of what is there more than once, the first and the last ten. */
-  examples: { number: string; times: string; first: string; last: string }[]
+  /** What is there more than once, by when it came. */
+  incidents: Incident[]
+}
+
+export interface Incident {
+  /** When the first copies were received. */
+  from: string
+  to: string
+  /** The least and the greatest. */
+  numbers: [number, number]
+  doubled: number
+  /** So far apart were two copies received at most; 0: both come from the same reception. */
+  apartMs: number
 }
 
 /** Devices that send to the collector, at rates that a busy machine takes. */

@@ -75,3 +75,56 @@ scenarios(
     })
   },
 )
+
+scenarios(
+  'a pair whose servers do not reach each other',
+  {
+    ...quick,
+    ownCollectors: true,
+    streams: [...throughCollector, ...toBoth],
+  },
+  scenario => {
+    scenario('while the standby seems dead, the active loses its power', async lab => {
+      const lost = await lab.active()
+      const next = lab.other(lost)
+      await next.reject(lost)
+      await sleep(4000)
+      await lost.powerOff()
+      await lab.untilActive({ except: lost })
+      await sleep(2000)
+      await next.heal()
+      await lost.powerOn()
+    })
+
+    scenario(
+      'the link is cut for longer than a lease, and the active loses its power',
+      async lab => {
+        const lost = await lab.active()
+        await lost.cutFrom(lab.other(lost))
+        await sleep(15_000)
+        await lost.powerOff()
+        await lab.untilActive({ except: lost })
+        await sleep(2000)
+        await lost.heal()
+        await lost.powerOn()
+      },
+      { long: true },
+    )
+
+    scenario(
+      'the active freezes for longer than a lease, and the next one is killed as it wakes',
+      async lab => {
+        const frozen = await lab.active()
+        frozen.freeze()
+        const { server: next } = await lab.untilActive({ except: frozen })
+        await sleep(15_000)
+        frozen.thaw()
+        await sleep(500)
+        next.kill()
+        await lab.untilActive({ except: next })
+        await sleep(2000)
+      },
+      { long: true },
+    )
+  },
+)

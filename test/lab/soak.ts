@@ -68,8 +68,9 @@ try {
     if (total.rounds % countEveryRounds === 0) await lab.countRunning()
   }
   const counted = await lab.count()
-  for (const { server, stream, sent, lost, doubled } of counted) {
+  for (const { server, stream, sent, lost, doubled, incidents } of counted) {
     say(`${server}, ${stream}: ${sent} sent, ${lost} lost, ${doubled} doubled`)
+    for (const incident of incidents) say(`  doubled: ${JSON.stringify(incident)}`)
     if (doubled > 0) failure ??= new Error(`${stream}: ${doubled} doubled at ${server}`)
     if (lost > 0 && /collector/.test(stream)) {
       failure ??= new Error(`${stream}: ${lost} lost at ${server}`)
@@ -111,7 +112,7 @@ async function round(lab: Lab): Promise<void> {
     }),
   )
   const what = done.join(' + ')
-  history.push(`${clock()} ${what}`)
+  history.push(`${clock()} (until ${new Date().toISOString()}) ${what}`)
   const healedAt = performance.now()
   await lab.healAll()
   await lab.settled(settleDeadlineMs).catch(error => {

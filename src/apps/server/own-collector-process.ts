@@ -43,7 +43,7 @@ process.on('message', (order: OwnCollectorOrder) => {
       collector?.otherBegins(order.server)
       return report({ type: 'heard', id: order.id })
     case 'ended':
-      return collector?.ended(order.segment, order.stored)
+      return collector?.ended(order.segment, order.stored, order.storing)
     case 'stop':
       return void stop()
   }
@@ -72,13 +72,13 @@ async function claim(order: OwnCollectorOrder & { type: 'claim' }) {
   const { id, segment, manifest, ageMs, stored } = order
   try {
     if (collector === undefined) throw new Error('the collector is not open yet')
-    const taken = await collector.claim({
+    const answer = await collector.claim({
       segment,
       manifest: Buffer.from(manifest),
       ageMs,
       stored,
     })
-    report({ type: 'claimed', id, taken })
+    report({ type: 'claimed', id, answer })
   } catch (error) {
     report({ type: 'not-claimed', id, message: (error as Error).message })
   }

@@ -1,5 +1,5 @@
 /** What the process of a server's own collector and the server say to each other over IPC. */
-import type { ClaimStored, CollectorState } from '../../collect/link.ts'
+import type { ClaimAnswer, ClaimStored, CollectorState } from '../../collect/link.ts'
 import type { ListenerName } from '../../collect/listen.ts'
 import type { CollectorSettings, PairConfig } from '../../collect/settings.ts'
 import type { Identity } from '../../lib/tls.ts'
@@ -43,7 +43,8 @@ export type OwnCollectorOrder =
   | { type: 'alive' }
   /** The other server's collector begins to listen; answered by `heard`. */
   | { type: 'hello'; id: number; server: string }
-  | { type: 'ended'; segment: string; stored: boolean }
+  /** `storing`: what is still being stored. */
+  | { type: 'ended'; segment: string; stored: boolean; storing: string[] }
   | { type: 'stop' }
 
 export type OwnCollectorReport =
@@ -51,6 +52,6 @@ export type OwnCollectorReport =
   | { type: 'failed'; message: string }
   /** The role, or the hello, of that order is taken note of. */
   | { type: 'heard'; id: number }
-  | { type: 'claimed'; id: number; taken: number[] }
+  | { type: 'claimed'; id: number; answer: ClaimAnswer }
   | { type: 'not-claimed'; id: number; message: string }
   | { type: 'state'; state: CollectorState; ports: Partial<Record<ListenerName, number>> }

@@ -11,6 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Counter } from 'prom-client'
 import {
+  type ClaimAnswer,
   type ClaimStored,
   type CollectorState,
   claimStored,
@@ -59,7 +60,7 @@ export interface OwnCollector extends Component {
   readonly routes: readonly LinkRoute[]
   /** For the receiver: a segment of another server is stored only after it was claimed. */
   readonly gate: SegmentGate
-  /** For a segment that the other server left in the shared folder: places of datagrams taken here. */
+  /** For a segment that the other server left in the shared folder: places of datagrams that were taken or stored here. */
   taken(manifest: Manifest, segment: SegmentId): Promise<number[]>
 }
 
@@ -114,7 +115,10 @@ export function createOwnCollector(
   let mode = { active: false, term: 0 }
   let told = ''
   let asked = 0
-  const answers = new Map<number, { resolve(taken: number[]): void; reject(error: Error): void }>()
+  const answers = new Map<
+    number,
+    { resolve(answer: ClaimAnswer): void; reject(error: Error): void }
+  >()
   /** Orders that are only heard. */
   const hearing = new Map<number, () => void>()
   /** Segments that were claimed since the last takeover, and until when they are let in; the oldest first. */
@@ -232,7 +236,7 @@ export function createOwnCollector(
         hearing.get(message.id)?.()
         break
       case 'claimed':
-        answers.get(message.id)?.resolve(message.taken)
+        answers.get(message.id)?.resolve(message.answer)
         break
       case 'not-claimed':
         answers.get(message.id)?.reject(new Error(message.message))
@@ -270,7 +274,7 @@ export function createOwnCollector(
   }) {
     if (!ready) return Promise.reject(new Error('the collector is being started'))
     const question = ++asked
-    const answer = Promise.withResolvers<number[]>()
+    const answer = Promise.withResolvers<ClaimAnswer>()
     const late = setTimeout(
       () => answer.reject(new Error(`no answer of the collector within ${claimDeadlineMs} ms`)),
       claimDeadlineMs,
@@ -283,15 +287,15 @@ export function createOwnCollector(
     })
   }
 
-  async function claim(order: Parameters<typeof ask>[0]): Promise<number[]> {
+  async function claim(order: Parameters<typeof ask>[0]): Promise<ClaimAnswer> {
     const takeover = mode
-    const taken = await ask(order)
+    const answer = await ask(order)
     // What was agreed with the standby does not hold for the active.
     if (takeover !== mode) throw new Error('this server has just changed its role')
     admitted.delete(order.segment)
     admitted.set(order.segment, clock.monotonic() + admittedMs)
     if (admitted.size > maxAdmitted) admitted.delete(admitted.keys().next().value!)
-    return taken
+    return answer
   }
 
   async function answerClaim(request: IncomingMessage, response: ServerResponse) {
@@ -324,7 +328,7 @@ export function createOwnCollector(
     for await (const chunk of request) chunks.push(chunk as Buffer)
     const manifest = Buffer.concat(chunks)
     try {
-      say(response, 200, { taken: await claim({ segment, manifest, ageMs, stored: stored.data }) })
+      say(response, 200, await claim({ segment, manifest, ageMs, stored: stored.data }))
     } catch (error) {
       const { message } = error as Error
       say(response, 503, { error: { code: 'not-now', message } })
@@ -357,13 +361,15 @@ export function createOwnCollector(
     get id() {
       return id
     },
-    taken: (manifest, { collector, kind, sequence }) =>
-      ask({
+    async taken(manifest, { collector, kind, sequence }) {
+      const { taken, stored } = await ask({
         segment: `${collector}/${kind}/${sequence}`,
         manifest: encodeManifest(manifest),
         ageMs: unknownAge,
         stored: 'here',
-      }),
+      })
+      return [...taken, ...stored].sort((a, b) => a - b)
+    },
 
     async start() {
       running = true
@@ -414,7 +420,10 @@ export function createOwnCollector(
         if (left > 0) storing.set(segment, left)
         else storing.delete(segment)
         if (stored) admitted.delete(segment)
-        if (collector !== id && (stored || left === 0)) tell({ type: 'ended', segment, stored })
+        if (collector === id || (!stored && left > 0)) return
+        // The active takes back what was agreed until now.
+        if (!stored && mode.active) admitted.clear()
+        tell({ type: 'ended', segment, stored, storing: [...storing.keys()] })
       },
     },
   }
