@@ -296,9 +296,9 @@ export function createDelivery(
     return send(segment, parcelOf(whole), signal)
   }
 
-  /** A full disk is waited for, as a server is that cannot store. */
+  /** A disk on which nothing can be noted is waited for, as a server is that cannot store. */
   function failedRead(error: Error): Answer {
-    return { status: 503, text: `what is stored alone is not remembered: ${error.message}` }
+    return { status: 503, text: `not sent: ${error.message}` }
   }
 
   function send({ kind, sequence }: Waiting, parcel: Parcel, signal: AbortSignal): Promise<Answer> {
