@@ -8,7 +8,7 @@ export interface Broken {
   /** What was done to whom. */
   what: string
   heal(): Promise<unknown>
-  /** How long two may both say that they are active, because one of them was lied to. */
+  /** How long two may both say that they are active, because one of them was lied to and nothing else is broken. */
   overlapMs?: number
 }
 
