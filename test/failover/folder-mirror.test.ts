@@ -247,7 +247,7 @@ test('a lock that a dead writer left holds up a newer term as little as its own'
   state.back(state.add('core'), 'x\n')
   await caughtUp()
   await mirror.stop()
-  for (const lock of ['index.lock', 'refs/heads/main.lock']) {
+  for (const lock of ['config.lock', 'index.lock', 'refs/heads/main.lock']) {
     writeFileSync(join(path, 'mirror/.git', lock), '')
   }
   await mirror.start(4)

@@ -72,9 +72,7 @@ export async function openRepository(
   const git = (args: string[], input?: Buffer) => runGit(folder, args, input)
   const { term, server, incarnation } = config
 
-  await mkdir(folder, { recursive: true, mode: 0o750 })
-  // Repeating it does no harm, and mends one that was interrupted.
-  await git(['init', '--quiet', '--initial-branch=main', '--object-format=sha1'])
+  await mkdir(gitDir, { recursive: true, mode: 0o750 })
   const before = await writerOf(gitDir)
   demandNewest(before)
   if (before?.term !== term || before.incarnation !== incarnation) {
@@ -84,6 +82,8 @@ export async function openRepository(
   } else if (config.alone) {
     await removeLocks(gitDir)
   }
+  // Repeating it does no harm, and mends one that was interrupted, once its locks are gone.
+  await git(['init', '--quiet', '--initial-branch=main', '--object-format=sha1'])
 
   await writeDurably(
     join(gitDir, 'info', 'exclude'),
