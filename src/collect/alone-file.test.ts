@@ -1,4 +1,4 @@
-import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -56,6 +56,16 @@ test('an entry that a crash left half written is cut off, and what follows is re
   appendFileSync(file(), whole.subarray(0, whole.length - 3))
   open().add(segment(2), manifest(3, 12), 5000)
   expect(open().places('x/syslog/1', manifest(5, 11, 12), [])).toEqual([0, 1])
+})
+
+test('the file is not written again each second for segments without datagrams', () => {
+  const alone = open()
+  alone.add(segment(1), manifest(3, 0), 5000)
+  const written = statSync(file()).ino
+  alone.tick()
+  // Written anew it would be another file.
+  expect(statSync(file()).ino).toBe(written)
+  expect(open().has(segment(1))).toBe(true)
 })
 
 test('the file goes when nothing in it is of use', () => {

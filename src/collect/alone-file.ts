@@ -68,7 +68,8 @@ export function createAloneFile(
   }
 
   function shrink() {
-    if (bytes === 0 || (alone.datagrams > 0 && bytes <= maxBytes)) return
+    // Segments of connections have no datagrams, and have to be known all the same.
+    if (bytes === 0 || (alone.segments > 0 && bytes <= maxBytes)) return
     if (bytes <= 2 * 8 * alone.datagrams) return
     const content = Buffer.concat(alone.entries().map(encodeEntry))
     try {

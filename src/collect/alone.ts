@@ -55,6 +55,8 @@ export interface Alone {
   entries(): AloneEntry[]
   /** That may still come. */
   readonly datagrams: number
+  /** Of which something is to be known, if only that they were stored alone. */
+  readonly segments: number
 }
 
 export interface AloneBounds {
@@ -112,6 +114,9 @@ export function createAlone(bounds: AloneBounds): Alone {
   return {
     get datagrams() {
       return datagrams
+    },
+    get segments() {
+      return all.size
     },
 
     apply(entry, now) {

@@ -60,7 +60,10 @@ export interface OwnCollector extends Component {
   readonly routes: readonly LinkRoute[]
   /** For the receiver: a segment of another server is stored only after it was claimed. */
   readonly gate: SegmentGate
-  /** For a segment that the other server left in the shared folder: places of datagrams that were taken or stored here. */
+  /**
+   * For a segment that the other server left in the shared folder: places of datagrams that were
+   * taken or stored here.
+   */
   taken(manifest: Manifest, segment: SegmentId): Promise<number[]>
 }
 
