@@ -20,6 +20,7 @@ import {
   type Reply,
   type Script,
 } from '../../test/fixtures/devices/scripted-device.ts'
+import { freePort } from '../lib/ports.ts'
 import { type CollectOptions, collectConfiguration } from './backup.ts'
 import type { HostKeys, Login } from './connection.ts'
 import { drivers } from './drivers/index.ts'
@@ -408,14 +409,6 @@ describe('a Linux host', () => {
 function makeKey(file: string): string {
   execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', file])
   return readFileSync(file, 'utf8')
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as { port: number }
-  await new Promise(resolve => server.close(resolve))
-  return port
 }
 
 /** Waits until something accepts connections. */

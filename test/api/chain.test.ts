@@ -4,11 +4,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { freePort } from '../../src/lib/ports.ts'
 import { createEmbeddedPostgres, type EmbeddedPostgres } from '../../src/store/postgres/embedded.ts'
 import { createUsers } from '../../src/store/postgres/users.ts'
 import {
   createTestDatabases,
-  freePort,
   log,
   setUpMs,
   type TestDatabases,

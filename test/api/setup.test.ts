@@ -8,11 +8,11 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import type { JoinAnswer, JoinRequest } from '../../src/api/contract/setup.ts'
 import { ApiError } from '../../src/api/handler.ts'
 import { type JoinToken, parseJoinToken, sealJoin, unsealJoin } from '../../src/lib/join-token.ts'
+import { freePort } from '../../src/lib/ports.ts'
 import { createEmbeddedPostgres, type EmbeddedPostgres } from '../../src/store/postgres/embedded.ts'
 import { createTokens } from '../../src/store/postgres/tokens.ts'
 import {
   createTestDatabases,
-  freePort,
   log,
   setUpMs,
   type TestDatabases,

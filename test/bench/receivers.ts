@@ -14,9 +14,10 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { CollectorState } from '../../src/collect/collector.ts'
 import { parseSegmentHeader, segmentHeaderBytes } from '../../src/collect/segment.ts'
+import { freePort } from '../../src/lib/ports.ts'
 import { openAuthority, writeIdentity } from '../../src/lib/tls.ts'
 import { udpSocketAt } from './proc.ts'
-import { end, freePort, messageFrom, type Workshop } from './workshop.ts'
+import { end, messageFrom, type Workshop } from './workshop.ts'
 
 export const receivers = ['keepwatch', 'nfcapd_lzo', 'nfcapd_lz4'] as const
 export type ReceiverName = (typeof receivers)[number]

@@ -2,7 +2,6 @@
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { setPriority, tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -95,14 +94,4 @@ export async function messageFrom<T>(child: ChildProcess, deadlineMs: number): P
   } finally {
     done.abort()
   }
-}
-
-/** A port that is free for TCP, and most likely for UDP. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as { port: number }
-  server.close()
-  await once(server, 'close')
-  return port
 }

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { bootBefore, createNetflow5, createSflow } from '../../src/apps/simulation/flow-export.ts'
 import { linkTrap } from '../../src/apps/simulation/notifications.ts'
 import type { CollectorState } from '../../src/collect/link.ts'
+import { freePort } from '../../src/lib/ports.ts'
 import { decodeNative } from '../../src/telemetry/native.ts'
 import { tables } from '../../src/telemetry/tables.ts'
 import { numberedFlow } from '../e2e/numbered.ts'
@@ -92,16 +93,6 @@ export function createPair(
       return member
     },
   }
-}
-
-/** A port that nobody has at this moment: both servers are named to each other before they run. */
-async function freePort(): Promise<number> {
-  const { createServer } = await import('node:net')
-  const server = createServer()
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as { port: number }
-  await new Promise(resolve => server.close(resolve))
-  return port
 }
 
 export const sources = ['netflow5', 'netflow9', 'ipfix', 'sflow', 'syslog', 'traps'] as const

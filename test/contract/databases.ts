@@ -1,6 +1,5 @@
 /** Databases for tests: each test has one of its own, cloned from a template that has the schema. */
 import { randomBytes } from 'node:crypto'
-import { createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { Registry } from 'prom-client'
@@ -136,13 +135,4 @@ export async function createTestDatabases(url: string): Promise<TestDatabases> {
 
 function nameOf(address: string): string {
   return new URL(address).pathname.slice(1)
-}
-
-/** A port of the loopback address that nobody listens on at the moment. */
-export async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1')
-  await new Promise(resolve => probe.once('listening', resolve))
-  const { port } = probe.address() as { port: number }
-  await new Promise(resolve => probe.close(resolve))
-  return port
 }

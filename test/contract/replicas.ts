@@ -5,8 +5,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import pg from 'pg'
+import { freePort } from '../../src/lib/ports.ts'
 import { createEmbeddedPostgres, type EmbeddedPostgres } from '../../src/store/postgres/embedded.ts'
-import { freePort, log } from './databases.ts'
+import { log } from './databases.ts'
 
 const execute = promisify(execFile)
 

@@ -7,8 +7,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { stringify } from 'yaml'
 import type { z } from 'zod'
 import type { collectorState } from '../../src/api/contract/watch.ts'
-import { freePort } from '../../src/apps/pair/ports.ts'
 import type { ListenerName } from '../../src/collect/listen.ts'
+import { freePort } from '../../src/lib/ports.ts'
 
 const main = join(import.meta.dirname, '../../src/main.ts')
 const startDeadlineMs = 30_000
@@ -44,7 +44,7 @@ export async function startCollector(options: {
   const { dir, name, identity, servers } = options
   const file = join(dir, `${name}.yaml`)
   const logFile = join(dir, `${name}.log`)
-  const observe = { host: '127.0.0.1', port: await freePort('tcp') }
+  const observe = { host: '127.0.0.1', port: await freePort() }
   const listen = { netflow: 0, ipfix: 0, sflow: 0, syslog_udp: 0, syslog_tcp: 0, traps: 0 }
   const settings = {
     name,

@@ -19,9 +19,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { freePort } from '../../src/lib/ports.ts'
 import { readIdentity } from '../../src/lib/tls.ts'
 import { createEmbeddedPostgres, type EmbeddedPostgres } from '../../src/store/postgres/embedded.ts'
-import { freePort, log } from '../contract/databases.ts'
+import { log } from '../contract/databases.ts'
 import { keepwatch } from './program.ts'
 
 vi.setConfig({ testTimeout: 240_000 })

@@ -13,8 +13,9 @@ import { parse, stringify } from 'yaml'
 import type { z } from 'zod'
 import type { operation, pairState } from '../../src/api/contract/pair.ts'
 import { prepareDeployment, writeSettings } from '../../src/apps/pair/deployment.ts'
-import { defaultPorts, freePort, type Ports } from '../../src/apps/pair/ports.ts'
+import { defaultPorts, type Ports } from '../../src/apps/pair/ports.ts'
 import { type Home, openHome } from '../../src/apps/upgrade/home.ts'
+import { freePort } from '../../src/lib/ports.ts'
 import { createEmbeddedPostgres } from '../../src/store/postgres/embedded.ts'
 import { log } from '../contract/databases.ts'
 import { type CollectorProgram, startCollector } from './collector.ts'
@@ -55,9 +56,9 @@ export async function startUpgradeLab(): Promise<UpgradeLab> {
   const dataDir = mkdtempSync(join(tmpdir(), 'keepwatch-e2e-upgrade-'))
   const ports = {} as Ports
   for (const name of Object.keys(defaultPorts) as (keyof Ports)[]) {
-    ports[name] = await freePort(defaultPorts[name].transport)
+    ports[name] = await freePort()
   }
-  const deployment = await prepareDeployment(dataDir, ports, () => freePort('tcp'))
+  const deployment = await prepareDeployment(dataDir, ports)
   const postgres = createEmbeddedPostgres(
     { log },
     { dataDir: deployment.file('postgres'), port: deployment.databasePort },

@@ -2,11 +2,11 @@
 import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { networkInterfaces, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { askAddresses, askTexts, type NameServer } from '../../src/failover/address/name-servers.ts'
+import { freePort } from '../../src/lib/ports.ts'
 import { until } from './address-lab.ts'
 
 const exec = promisify(execFile)
@@ -118,11 +118,3 @@ const zoneText = `$TTL 60
 ns1 A 127.0.0.1
 ns2 AAAA ::1
 `
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as { port: number }
-  await new Promise(resolve => server.close(resolve))
-  return port
-}

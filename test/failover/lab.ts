@@ -1,7 +1,6 @@
 /** A PostgreSQL and the members of a pair as processes, and what tests ask of them. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -9,6 +8,7 @@ import { fileURLToPath } from 'node:url'
 import pg from 'pg'
 import { defaultTimings, type Timings } from '../../src/failover/timings.ts'
 import { createLog } from '../../src/lib/log.ts'
+import { freePort } from '../../src/lib/ports.ts'
 import { openAuthority } from '../../src/lib/tls.ts'
 import { createEmbeddedPostgres, type EmbeddedPostgres } from '../../src/store/postgres/embedded.ts'
 import type { MemberSettings, Said } from './member.ts'
@@ -34,11 +34,10 @@ export async function createLab(
 ): Promise<Lab> {
   const folder = await mkdtemp(join(tmpdir(), 'keepwatch-failover-'))
   const log = config.quiet === true ? 'silent' : 'warn'
-  const [port, linkA, linkB] = await freePorts(3)
-  const ports = { a: linkA!, b: linkB! }
+  const ports = { a: await freePort(), b: await freePort() }
   const postgres = createEmbeddedPostgres(
     { log: createLog({ level: log, part: 'lab' }) },
-    { dataDir: join(folder, 'postgres'), port: port! },
+    { dataDir: join(folder, 'postgres'), port: await freePort() },
   )
   const own = config.postgres !== false
   if (own) await postgres.start()
@@ -168,18 +167,4 @@ function createMember(settings: MemberSettings): Member {
       await ended
     },
   }
-}
-
-async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer())
-  const ports = await Promise.all(
-    servers.map(
-      server =>
-        new Promise<number>(resolve => {
-          server.listen(0, '127.0.0.1', () => resolve((server.address() as { port: number }).port))
-        }),
-    ),
-  )
-  await Promise.all(servers.map(server => new Promise(resolve => server.close(resolve))))
-  return ports
 }

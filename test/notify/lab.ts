@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { Registry } from 'prom-client'
 import { systemClock } from '../../src/lib/clock.ts'
+import { freePort } from '../../src/lib/ports.ts'
 import { defaultMailConfig } from '../../src/notify/mail.ts'
 import {
   createNotifier,
@@ -20,7 +21,6 @@ import { createEmbeddedPostgres } from '../../src/store/postgres/embedded.ts'
 import { createOutbox, type Outbox } from '../../src/store/postgres/outbox.ts'
 import {
   createTestDatabases,
-  freePort,
   log,
   openDatabase,
   type TestDatabases,

@@ -4,6 +4,7 @@ import { chmodSync, existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { stringify } from 'yaml'
 import { writeWhole } from '../../lib/files.ts'
+import { freePort } from '../../lib/ports.ts'
 import { openAuthority, type Subject, writeIdentity } from '../../lib/tls.ts'
 import type { Ports } from './ports.ts'
 
@@ -19,11 +20,7 @@ export interface Deployment {
 }
 
 /** Makes what is missing: keys, certificates, first password and token. */
-export async function prepareDeployment(
-  dataDir: string,
-  ports: Ports,
-  freePort: () => Promise<number>,
-): Promise<Deployment> {
+export async function prepareDeployment(dataDir: string, ports: Ports): Promise<Deployment> {
   // Others may pass through: PostgreSQL, where it runs as a user of its own, has its folder in here.
   mkdirSync(dataDir, { recursive: true, mode: 0o711 })
   chmodSync(dataDir, 0o711)

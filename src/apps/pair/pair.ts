@@ -7,7 +7,7 @@ import { createEmbeddedPostgres } from '../../store/postgres/embedded.ts'
 import { type Child, createChild } from './child.ts'
 import { type Deployment, prepareDeployment, writeSettings } from './deployment.ts'
 import { readPairFile, writePairFile } from './pair-file.ts'
-import { choosePorts, freePort, type Ports } from './ports.ts'
+import { choosePorts, type Ports } from './ports.ts'
 
 export interface PairOptions {
   data: string
@@ -43,7 +43,7 @@ export function createPair(deps: { say(line: string): void }, options: PairOptio
   async function start() {
     takeFolder()
     const ports = await choosePorts(options.ports, readPairFile(dataDir)?.ports ?? {}, say)
-    deployment = await prepareDeployment(dataDir, ports, () => freePort('tcp'))
+    deployment = await prepareDeployment(dataDir, ports)
     const database = createEmbeddedPostgres(
       { log: createLog({ level: 'warn', part: 'postgres' }) },
       { dataDir: deployment.file('postgres'), port: deployment.databasePort },

@@ -1,7 +1,4 @@
-import { createSocket } from 'node:dgram'
-import { createServer } from 'node:net'
-
-export type Transport = 'tcp' | 'udp'
+import { freePort, isFree, type Transport } from '../../lib/ports.ts'
 
 /** What listens where; 0 = any free port. */
 export const defaultPorts = {
@@ -33,46 +30,14 @@ export async function choosePorts(
   for (const name of Object.keys(defaultPorts) as PortName[]) {
     const { port: standard, transport, what } = defaultPorts[name]
     const wanted = asked[name] ?? before[name] ?? standard
-    if (wanted === 0) chosen[name] = await freePort(transport)
+    if (wanted === 0) chosen[name] = await freePort()
     else if (await isFree(wanted, transport)) chosen[name] = wanted
     else if (asked[name] !== undefined) {
       throw new Error(`port ${wanted}/${transport} for ${what} is taken by another program`)
     } else {
-      chosen[name] = await freePort(transport)
+      chosen[name] = await freePort()
       say(`port ${wanted}/${transport} is taken; ${what} uses ${chosen[name]}`)
     }
   }
   return chosen as Ports
-}
-
-export function freePort(transport: Transport): Promise<number> {
-  return listen(0, transport)
-}
-
-async function isFree(port: number, transport: Transport): Promise<boolean> {
-  return listen(port, transport).then(
-    () => true,
-    () => false,
-  )
-}
-
-/** Binds the port on every address for a moment; resolves with its number. */
-function listen(port: number, transport: Transport): Promise<number> {
-  return new Promise((resolve, reject) => {
-    if (transport === 'udp') {
-      const socket = createSocket('udp4')
-      socket.once('error', reject)
-      socket.bind(port, () => {
-        const bound = socket.address().port
-        socket.close(() => resolve(bound))
-      })
-    } else {
-      const server = createServer()
-      server.once('error', reject)
-      server.listen(port, () => {
-        const bound = (server.address() as { port: number }).port
-        server.close(() => resolve(bound))
-      })
-    }
-  })
 }

@@ -8,7 +8,8 @@ import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import { freePort, log, setUpMs } from '../../../test/contract/databases.ts'
+import { log, setUpMs } from '../../../test/contract/databases.ts'
+import { freePort } from '../../lib/ports.ts'
 import { createEmbeddedPostgres, type EmbeddedPostgres } from './embedded.ts'
 
 const isRoot = process.getuid?.() === 0

@@ -7,13 +7,13 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import {
   aDevice,
   createTestDatabases,
-  freePort,
   log,
   openDatabase,
   setUpMs,
   type TestDatabases,
   takeOver,
 } from '../../../test/contract/databases.ts'
+import { freePort } from '../../lib/ports.ts'
 import { createContents } from './contents.ts'
 import { createDevices } from './devices.ts'
 import { createEmbeddedPostgres, type EmbeddedPostgres } from './embedded.ts'

@@ -5,7 +5,6 @@ import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import {
   applicationName,
-  freePort,
   log,
   openDatabase,
   setUpMs,
@@ -13,6 +12,7 @@ import {
 } from '../../../test/contract/databases.ts'
 import { fencingContract } from '../../../test/contract/fencing.ts'
 import { stateContract } from '../../../test/contract/state.ts'
+import { freePort } from '../../lib/ports.ts'
 import { createEmbeddedPostgres, type EmbeddedPostgres } from './embedded.ts'
 import { migrate } from './migrate.ts'
 import { describeSchema } from './schema.ts'
