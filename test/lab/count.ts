@@ -11,6 +11,8 @@ type CollectorState = z.output<typeof collectorState>
 const deliverDeadlineMs = 600_000
 /** What came to the old active after a hand-over is stored by it so much later. */
 const strayMs = 20_000
+/** Until its batch is sealed, and that is said. */
+const takenMs = 4000
 const fewSegments = 20
 /** What is doubled so much later has another cause. */
 const incidentGapMs = 3000
@@ -168,6 +170,7 @@ function incidentsOf(twice: readonly Twice[]): Counted['incidents'] {
 async function untilDelivered(lab: Lab) {
   const deadline = performance.now() + deliverDeadlineMs
   const strayDeadline = performance.now() + strayMs
+  let quietFrom = 0
   for (;;) {
     const { collectors } = await lab.servers[0]!.call<{ collectors: { state: CollectorState }[] }>(
       'GET',
@@ -176,8 +179,10 @@ async function untilDelivered(lab: Lab) {
     const waiting = collectors.flatMap(({ state }) => state.kinds.map(({ backlog }) => backlog))
     const undelivered = collectors.flatMap(({ state }) => state.deliveries.map(one => one.waiting))
     const strays = collectors.reduce((sum, { state }) => sum + (state.pair?.ring.datagrams ?? 0), 0)
+    // What has just been taken out of a ring lies in a batch, of which nothing is said.
+    if (strays > 0) quietFrom = performance.now() + takenMs
     if ([...waiting, ...undelivered].every(count => count === 0)) {
-      if (strays === 0 || performance.now() > strayDeadline) return
+      if (performance.now() > Math.min(quietFrom, strayDeadline)) return
     }
     if (performance.now() > deadline) {
       throw new Error(
