@@ -1,16 +1,5 @@
 /** Rows left out of a Native block; layouts as in `src/telemetry/native.ts`. */
-import type { ColumnType, Table } from '../telemetry/table.ts'
-
-const widths: Record<ColumnType, number> = {
-  UInt8: 1,
-  UInt16: 2,
-  UInt32: 4,
-  UInt64: 8,
-  DateTime: 4,
-  'DateTime64(3)': 8,
-  IPv6: 16,
-  String: 0,
-}
+import { type ColumnType, formNamed, type Table, widths } from '../telemetry/table.ts'
 
 /**
  * The block without some of its rows; undefined if none remains.
@@ -35,13 +24,14 @@ export function withoutRows(
     const began = reader.at
     const name = text(native, reader)
     const type = types.get(name)
-    if (type === undefined || text(native, reader) !== type) {
+    const form = type && formNamed(text(native, reader), type)
+    if (form === undefined) {
       throw new RangeError(`column ${name} is not one of table ${table.kind}`)
     }
     parts.push(native.subarray(began, reader.at))
-    const begins = type === 'String' ? stringBegins(native, reader, rows) : undefined
+    const begins = form === 'String' ? stringBegins(native, reader, rows) : undefined
     const from = reader.at
-    const at = (row: number) => begins?.[row] ?? from + widths[type] * row
+    const at = (row: number) => begins?.[row] ?? from + widths[form] * row
     for (const [first, end] of kept) parts.push(native.subarray(at(first), at(end)))
     reader.at = at(rows)
     if (reader.at > native.length) throw new RangeError('the block is cut off')

@@ -1,11 +1,11 @@
 /**
- * A batch: the rows of one telemetry table as typed arrays, in the very layout of ClickHouse's
- * Native format, so that sealing a batch copies memory and converts nothing.
+ * A batch: the rows of one telemetry table as typed arrays. When it is sealed, each column travels
+ * in the narrowest form that holds its cells, and one of zeros does not travel.
  *
  * A row is written in place: `claim()` gives its index, the decoder writes the cells that differ
  * from zero, `commit()` keeps it. What was claimed and not committed is wiped by the next `claim()`.
  */
-import type { Column, ColumnType, Table } from './table.ts'
+import { type Column, type ColumnType, type Form, type Table, widths } from './table.ts'
 
 /** Cells of 1, 2 or 4 bytes: `values[row] = x`. */
 export interface NumberCells {
@@ -53,8 +53,10 @@ export type CellsByName<T extends Table> = {
 /** What a batch can do with a column without knowing its type. */
 interface Storage {
   wipe(from: number, to: number): void
-  /** The Native bytes of the first `rows` rows. */
-  native(rows: number): Uint8Array
+  /** The narrowest form of the first `rows` cells, undefined if all are zero. */
+  form(rows: number): Form | undefined
+  /** The Native bytes of the first `rows` cells in a form that holds them. Valid until the next call of any column. */
+  native(rows: number, form: Form): Uint8Array
   /** Bytes in use, for the bound. */
   size(rows: number): number
 }
@@ -70,8 +72,10 @@ export interface Batch<T extends Table = Table> {
   commit(): void
   /** Bytes of the committed rows. */
   size(): number
-  /** The column's Native bytes, for the encoder. Valid until the next write. */
-  native(column: number): Uint8Array
+  /** In which form a column travels; undefined if all its cells are zero or empty. */
+  form(column: number): Form | undefined
+  /** The column's Native bytes in that form. Valid until the next write, or the next call. */
+  native(column: number, form: Form): Uint8Array
   /** Forgets all rows and wipes their cells. */
   clear(): void
 }
@@ -124,9 +128,8 @@ export function createBatch<const T extends Table>(
       for (const storage of storages) sum += storage.size(rows)
       return sum
     },
-    native(column) {
-      return storages[column]!.native(rows)
-    },
+    form: column => storages[column]!.form(rows),
+    native: (column, form) => storages[column]!.native(rows, form),
     clear() {
       for (const storage of storages) storage.wipe(0, Math.min(rows + 1, capacity))
       rows = 0
@@ -144,15 +147,13 @@ export function createBatch<const T extends Table>(
 function createStorage(type: ColumnType, capacity: number): Storage {
   switch (type) {
     case 'UInt8':
-      return new NumberStorage(new Uint8Array(capacity))
     case 'UInt16':
-      return new NumberStorage(new Uint16Array(capacity))
     case 'UInt32':
     case 'DateTime':
-      return new NumberStorage(new Uint32Array(capacity))
+      return new NumberStorage(type, capacity)
     case 'UInt64':
     case 'DateTime64(3)':
-      return new WideStorage(capacity)
+      return new WideStorage(type, capacity)
     case 'IPv6':
       return new AddressStorage(capacity)
     case 'String':
@@ -162,8 +163,14 @@ function createStorage(type: ColumnType, capacity: number): Storage {
 
 class NumberStorage implements Storage, NumberCells {
   readonly values: Uint8Array | Uint16Array | Uint32Array
-  constructor(values: Uint8Array | Uint16Array | Uint32Array) {
-    this.values = values
+  readonly #type: 'UInt8' | 'UInt16' | 'UInt32' | 'DateTime'
+  readonly #buffer: ArrayBuffer
+  constructor(type: 'UInt8' | 'UInt16' | 'UInt32' | 'DateTime', capacity: number) {
+    this.#type = type
+    // Whole words, to look at several cells at once.
+    this.#buffer = new ArrayBuffer(4 * Math.ceil((widths[type] * capacity) / 4))
+    const array = { UInt8: Uint8Array, UInt16: Uint16Array, UInt32: Uint32Array }
+    this.values = new array[type === 'DateTime' ? 'UInt32' : type](this.#buffer, 0, capacity)
   }
   wipe(from: number, to: number) {
     this.values.fill(0, from, to)
@@ -171,14 +178,28 @@ class NumberStorage implements Storage, NumberCells {
   size(rows: number) {
     return rows * this.values.BYTES_PER_ELEMENT
   }
-  native(rows: number) {
-    return new Uint8Array(this.values.buffer, 0, this.size(rows))
+  form(rows: number) {
+    if (isZero(this.#whole(rows))) return undefined
+    if (this.#type === 'DateTime' || this.#type === 'UInt8') return this.#type
+    const words = new Uint32Array(this.#buffer)
+    let bits = 0
+    for (let at = Math.ceil(this.size(rows) / 4) - 1; at >= 0; at--) bits |= words[at]!
+    return formOf(this.#type === 'UInt16' ? (bits >>> 16) | (bits & 0xffff) : bits >>> 0)
+  }
+  native(rows: number, form: Form) {
+    if (form === this.#type) return this.#whole(rows)
+    return lowBytes(this.#buffer, widths[this.#type], rows, form)
+  }
+  #whole(rows: number) {
+    return new Uint8Array(this.#buffer, 0, this.size(rows))
   }
 }
 
 class WideStorage implements Storage, WideCells {
   readonly words: Uint32Array
-  constructor(capacity: number) {
+  readonly #type: 'UInt64' | 'DateTime64(3)'
+  constructor(type: 'UInt64' | 'DateTime64(3)', capacity: number) {
+    this.#type = type
     this.words = new Uint32Array(2 * capacity)
   }
   set(row: number, value: number) {
@@ -191,15 +212,36 @@ class WideStorage implements Storage, WideCells {
   size(rows: number) {
     return 8 * rows
   }
-  native(rows: number) {
+  form(rows: number) {
+    if (isZero(this.#whole(rows))) return undefined
+    if (this.#type !== 'UInt64') return this.#type
+    const { words } = this
+    let low = 0
+    for (let at = 0; at < 2 * rows; at += 2) {
+      if (words[at + 1] !== 0) return this.#type
+      low |= words[at]!
+    }
+    return formOf(low >>> 0)
+  }
+  native(rows: number, form: Form) {
+    return form === this.#type
+      ? this.#whole(rows)
+      : lowBytes(this.words.buffer as ArrayBuffer, 8, rows, form)
+  }
+  #whole(rows: number) {
     return new Uint8Array(this.words.buffer, 0, 8 * rows)
   }
 }
 
+/** The third word of ::ffff:a.b.c.d. */
+const mapped = 0xffff0000
+
 class AddressStorage implements Storage, AddressCells {
   readonly bytes: Uint8Array
+  readonly #words: Uint32Array
   constructor(capacity: number) {
     this.bytes = new Uint8Array(16 * capacity)
+    this.#words = new Uint32Array(this.bytes.buffer)
   }
   setV6(row: number, from: Uint8Array, offset: number) {
     const { bytes } = this
@@ -222,9 +264,68 @@ class AddressStorage implements Storage, AddressCells {
   size(rows: number) {
     return 16 * rows
   }
-  native(rows: number) {
-    return this.bytes.subarray(0, 16 * rows)
+  form(rows: number) {
+    if (isZero(this.bytes.subarray(0, 16 * rows))) return undefined
+    const words = this.#words
+    for (let at = 0; at < 4 * rows; at += 4) {
+      if (words[at + 2] !== mapped || words[at] !== 0 || words[at + 1] !== 0) return 'IPv6'
+    }
+    return 'IPv4'
   }
+  native(rows: number, form: Form) {
+    if (form === 'IPv6') return this.bytes.subarray(0, 16 * rows)
+    const words = this.#words
+    const numbers = new Uint32Array(scratch(4 * rows), 0, rows)
+    // The engine holds an IPv4 address as a number.
+    for (let row = 0; row < rows; row++) {
+      const word = words[4 * row + 3]!
+      numbers[row] = (word << 24) | ((word & 0xff00) << 8) | ((word >>> 8) & 0xff00) | (word >>> 24)
+    }
+    return new Uint8Array(numbers.buffer, 0, 4 * rows)
+  }
+}
+
+let zeros = Buffer.alloc(0)
+
+function isZero(bytes: Uint8Array): boolean {
+  if (zeros.length < bytes.length) zeros = Buffer.alloc(bytes.length)
+  return zeros.compare(bytes, 0, bytes.length, 0, bytes.length) === 0
+}
+
+function formOf(bits: number): 'UInt8' | 'UInt16' | 'UInt32' {
+  return bits > 0xffff ? 'UInt32' : bits > 0xff ? 'UInt16' : 'UInt8'
+}
+
+let memory = new ArrayBuffer(0)
+
+function scratch(bytes: number): ArrayBuffer {
+  if (memory.byteLength < bytes) memory = new ArrayBuffer(bytes)
+  return memory
+}
+
+/** The low bytes of numbers that are `width` bytes wide: the memory is little-endian. */
+function lowBytes(numbers: ArrayBuffer, width: number, rows: number, form: Form): Uint8Array {
+  const step = width / widths[form]
+  const to = scratch(rows * widths[form])
+  if (form === 'UInt8') pickBytes(new Uint8Array(numbers), step, new Uint8Array(to, 0, rows))
+  else if (form === 'UInt16')
+    pickShorts(new Uint16Array(numbers), step, new Uint16Array(to, 0, rows))
+  else pickWords(new Uint32Array(numbers), step, new Uint32Array(to, 0, rows))
+  return new Uint8Array(to, 0, rows * widths[form])
+}
+
+// The same three times: an access to arrays of several types is many times slower.
+
+function pickBytes(from: Uint8Array, step: number, to: Uint8Array) {
+  for (let i = 0; i < to.length; i++) to[i] = from[step * i]!
+}
+
+function pickShorts(from: Uint16Array, step: number, to: Uint16Array) {
+  for (let i = 0; i < to.length; i++) to[i] = from[step * i]!
+}
+
+function pickWords(from: Uint32Array, step: number, to: Uint32Array) {
+  for (let i = 0; i < to.length; i++) to[i] = from[step * i]!
 }
 
 const encoder = new TextEncoder()
@@ -273,6 +374,10 @@ class TextStorage implements Storage, TextCells {
 
   size(rows: number) {
     return this.#filled >= rows ? this.#begins[rows]! : this.used + rows - this.#filled
+  }
+
+  form(rows: number) {
+    return this.used === 0 || rows === 0 ? undefined : 'String'
   }
 
   native(rows: number) {

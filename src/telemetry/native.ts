@@ -5,19 +5,7 @@
  */
 import { formatAddress } from './address.ts'
 import type { Batch } from './batch.ts'
-import type { Column, ColumnType, Table } from './table.ts'
-
-/** Bytes of one cell; strings have none. */
-const widths: Record<ColumnType, number> = {
-  UInt8: 1,
-  UInt16: 2,
-  UInt32: 4,
-  UInt64: 8,
-  DateTime: 4,
-  'DateTime64(3)': 8,
-  IPv6: 16,
-  String: 0,
-}
+import { type Column, type ColumnType, type Form, formNamed, type Table, widths } from './table.ts'
 
 /**
  * The committed rows of a batch as one Native block, in memory of its own.
@@ -28,20 +16,26 @@ export function encodeNative(
   batch: Batch,
   allocate: (length: number) => Uint8Array = length => new Uint8Array(length),
 ): Uint8Array {
-  const columns: readonly Column[] = batch.table.columns
-  const runs = columns.map((_, index) => batch.native(index))
+  const { rows, table } = batch
+  const columns: { index: number; name: string; form: Form; length: number }[] = []
   let length = 20
-  for (const [index, column] of columns.entries()) {
-    length += 10 + column.name.length + column.type.length + runs[index]!.length
+  for (const [index, { name, type }] of (table.columns as readonly Column[]).entries()) {
+    // The first tells that these are rows of the table.
+    const form = batch.form(index) ?? (index === 0 ? type : undefined)
+    if (form === undefined) continue
+    const bytes = form === 'String' ? batch.native(index, form).length : rows * widths[form]
+    columns.push({ index, name, form, length: bytes })
+    length += 10 + name.length + form.length + bytes
   }
   const out = allocate(length)
   let at = putVarint(out, 0, columns.length)
-  at = putVarint(out, at, batch.rows)
-  for (const [index, column] of columns.entries()) {
-    at = putAscii(out, at, column.name)
-    at = putAscii(out, at, column.type)
-    out.set(runs[index]!, at)
-    at += runs[index]!.length
+  at = putVarint(out, at, rows)
+  for (const { index, name, form } of columns) {
+    at = putAscii(out, at, name)
+    at = putAscii(out, at, form)
+    const run = batch.native(index, form)
+    out.set(run, at)
+    at += run.length
   }
   return out.subarray(0, at)
 }
@@ -51,37 +45,41 @@ export type Row = Record<string, Cell>
 
 export interface Block {
   rows: number
-  /** The cells of a column, undefined if the block does not have it. */
+  /** The cells of a column, zeros if the block lacks it; undefined if the table does. */
   column(name: string): CellReader | undefined
   /** Rows as objects; numbers of 8 bytes are numbers where they fit and bigint where not. */
   toRows(): Row[]
 }
 
 export interface CellReader {
-  type: ColumnType
   get(row: number): Cell
 }
 
 /**
  * Reads one block. Strings come as text (UTF-8, replacement characters for what is not), addresses as text.
- * @throws RangeError on bytes that are not one whole block of known columns
+ * @throws RangeError on bytes that are not one whole block of the table
  */
 export function decodeNative(bytes: Uint8Array, table: Table): Block {
   const types = new Map<string, ColumnType>(table.columns.map(c => [c.name, c.type]))
   const reader = new Reader(bytes)
   const columnCount = reader.varint()
   const rows = reader.varint()
-  const columns = new Map<string, CellReader>()
+  const there = new Map<string, CellReader>()
   for (let index = 0; index < columnCount; index++) {
     const name = reader.text()
     const typeName = reader.text()
     const type = types.get(name)
-    if (type === undefined || type !== typeName) {
+    const form = type && formNamed(typeName, type)
+    if (form === undefined) {
       throw new RangeError(`column ${name} of type ${typeName} is not one of table ${table.kind}`)
     }
-    columns.set(name, type === 'String' ? reader.strings(rows) : reader.cells(type, rows))
+    there.set(name, form === 'String' ? reader.strings(rows) : reader.cells(form, rows))
   }
   if (reader.at !== bytes.length) throw new RangeError('bytes follow the block')
+  const [first] = types.keys()
+  if (!there.has(first!)) throw new RangeError(`it has no column ${first}`)
+  const columns = new Map<string, CellReader>()
+  for (const [name, type] of types) columns.set(name, there.get(name) ?? { get: () => empty[type] })
   return {
     rows,
     column: name => columns.get(name),
@@ -93,6 +91,18 @@ export function decodeNative(bytes: Uint8Array, table: Table): Block {
       })
     },
   }
+}
+
+/** A cell of zeros. */
+const empty: Readonly<Record<ColumnType, Cell>> = {
+  UInt8: 0,
+  UInt16: 0,
+  UInt32: 0,
+  UInt64: 0,
+  DateTime: 0,
+  'DateTime64(3)': 0,
+  IPv6: '::',
+  String: '',
 }
 
 class Reader {
@@ -123,27 +133,29 @@ class Reader {
   strings(rows: number): CellReader {
     const values: Uint8Array[] = []
     for (let row = 0; row < rows; row++) values.push(this.take(this.varint()))
-    return { type: 'String', get: row => decoder.decode(values[row]) }
+    return { get: row => decoder.decode(values[row]) }
   }
 
-  cells(type: ColumnType, rows: number): CellReader {
-    const width = widths[type]
+  cells(form: Form, rows: number): CellReader {
+    const width = widths[form]
     const from = this.at
     this.take(width * rows)
     const { view, bytes } = this
-    switch (type) {
+    switch (form) {
       case 'UInt8':
-        return { type, get: row => view.getUint8(from + row) }
+        return { get: row => view.getUint8(from + row) }
       case 'UInt16':
-        return { type, get: row => view.getUint16(from + 2 * row, true) }
+        return { get: row => view.getUint16(from + 2 * row, true) }
       case 'UInt32':
       case 'DateTime':
-        return { type, get: row => view.getUint32(from + 4 * row, true) }
+        return { get: row => view.getUint32(from + 4 * row, true) }
       case 'UInt64':
       case 'DateTime64(3)':
-        return { type, get: row => narrow(view.getBigUint64(from + 8 * row, true)) }
+        return { get: row => narrow(view.getBigUint64(from + 8 * row, true)) }
+      case 'IPv4':
+        return { get: row => formatIpv4(view.getUint32(from + 4 * row, true)) }
       case 'IPv6':
-        return { type, get: row => formatAddress(bytes, from + 16 * row) }
+        return { get: row => formatAddress(bytes, from + 16 * row) }
       case 'String':
         throw new RangeError('strings have no fixed width')
     }
@@ -159,6 +171,10 @@ class Reader {
 }
 
 const decoder = new TextDecoder()
+
+function formatIpv4(number: number): string {
+  return [number >>> 24, (number >>> 16) & 0xff, (number >>> 8) & 0xff, number & 0xff].join('.')
+}
 
 function narrow(value: bigint): number | bigint {
   return value <= Number.MAX_SAFE_INTEGER ? Number(value) : value

@@ -19,6 +19,35 @@ export type ColumnType =
   /** Any bytes, prefixed by their length as a varint. */
   | 'String'
 
+/** How a column's cells travel: as they are, or narrower where that holds all of them. */
+export type Form = ColumnType | 'IPv4'
+
+/** Bytes of one cell; strings have none. */
+export const widths: Readonly<Record<Form, number>> = {
+  UInt8: 1,
+  UInt16: 2,
+  UInt32: 4,
+  UInt64: 8,
+  DateTime: 4,
+  'DateTime64(3)': 8,
+  /** A number. */
+  IPv4: 4,
+  IPv6: 16,
+  String: 0,
+}
+
+const narrower: Readonly<Partial<Record<ColumnType, readonly Form[]>>> = {
+  UInt16: ['UInt8'],
+  UInt32: ['UInt8', 'UInt16'],
+  UInt64: ['UInt8', 'UInt16', 'UInt32'],
+  IPv6: ['IPv4'],
+}
+
+/** The form of that name, if cells of the column may travel in it. */
+export function formNamed(name: string, type: ColumnType): Form | undefined {
+  return name === type ? type : narrower[type]?.find(form => form === name)
+}
+
 /** How the API and the console offer a column as something to group and filter by. */
 export interface Dimension {
   /** The name in API, permalink and filter: `src.addr`. */

@@ -87,6 +87,87 @@ describe('a batch', () => {
 })
 
 describe('a Native block', () => {
+  /** Names and types of its columns, as they stand in it. */
+  function formsOf(native: Uint8Array): Record<string, string> {
+    const text = Buffer.from(native).toString('latin1')
+    const found = tables.flow.columns.flatMap(({ name }) => {
+      const lead = `${String.fromCharCode(name.length)}${name}`
+      const at = text.indexOf(lead)
+      if (at < 0) return []
+      const from = at + lead.length
+      return [[name, text.slice(from + 1, from + 1 + text.charCodeAt(from))]]
+    })
+    return Object.fromEntries(found)
+  }
+
+  test('has a column only if it says something, as narrow as its largest cell allows', () => {
+    const batch = createBatch(tables.flow, 4, noSeal)
+    const { cells } = batch
+    for (let i = 0; i < 2; i++) {
+      const row = batch.claim()
+      cells.received.set(row, 1_700_000_000_123)
+      cells.src_addr.setV4(row, Uint8Array.of(192, 0, 2, 7), 0)
+      cells.dst_addr.setV6(row, parseAddress(i === 0 ? '192.0.2.8' : '2001:db8::1')!, 0)
+      cells.src_port.values[row] = 255
+      cells.dst_port.values[row] = 256
+      cells.in_if.values[row] = i === 0 ? 1 : 65_535
+      cells.out_if.values[row] = 65_536
+      cells.bytes.set(row, 2 ** 32 - 1 + i)
+      cells.packets.set(row, 2 ** 32 - 1)
+      cells.src_mac.set(row, 200)
+      batch.commit()
+    }
+    const native = encodeNative(batch)
+    expect(formsOf(native)).toEqual({
+      time: 'DateTime',
+      received: 'DateTime64(3)',
+      src_addr: 'IPv4',
+      dst_addr: 'IPv6',
+      src_port: 'UInt8',
+      dst_port: 'UInt16',
+      in_if: 'UInt16',
+      out_if: 'UInt32',
+      bytes: 'UInt64',
+      packets: 'UInt32',
+      src_mac: 'UInt8',
+    })
+    expect(decodeNative(native, tables.flow).toRows()).toMatchObject([
+      { src_addr: '192.0.2.7', dst_addr: '192.0.2.8', bytes: 2 ** 32 - 1, next_hop: '::', tos: 0 },
+      { dst_addr: '2001:db8::1', bytes: 2 ** 32, packets: 2 ** 32 - 1, in_if: 65_535 },
+    ])
+  })
+
+  test('says the same in whatever forms its columns travel', () => {
+    const cell = fc.oneof(fc.nat(3), fc.nat(300), fc.nat(70_000), fc.nat(2 ** 31), fc.maxSafeNat())
+    const address = fc.oneof(
+      fc.constant('::'),
+      fc.ipV4(),
+      fc.ipV6().filter(text => parseAddress(text) !== undefined),
+    )
+    const rows = fc.array(fc.record({ number: cell, address }), { minLength: 1, maxLength: 8 })
+    fc.assert(
+      fc.property(rows, values => {
+        const batch = createBatch(tables.flow, 8, noSeal)
+        const { cells } = batch
+        for (const { number, address } of values) {
+          const row = batch.claim()
+          cells.bytes.set(row, number)
+          cells.in_if.values[row] = number
+          cells.src_port.values[row] = number
+          cells.src_addr.setV6(row, parseAddress(address)!, 0)
+          batch.commit()
+        }
+        const read = decodeNative(encodeNative(batch), tables.flow)
+        for (const [row, { number, address }] of values.entries()) {
+          expect(read.column('bytes')!.get(row)).toBe(number)
+          expect(read.column('in_if')!.get(row)).toBe(number % 2 ** 32)
+          expect(read.column('src_port')!.get(row)).toBe(number % 2 ** 16)
+          expect(read.column('src_addr')!.get(row)).toBe(formatAddress(parseAddress(address)!))
+        }
+      }),
+    )
+  })
+
   test('that is cut off or foreign is refused', () => {
     const batch = createBatch(tables.trap, 1, noSeal)
     batch.claim()
@@ -95,7 +176,9 @@ describe('a Native block', () => {
     for (let length = 0; length < whole.length; length++) {
       expect(() => decodeNative(whole.subarray(0, length), tables.trap)).toThrow(RangeError)
     }
-    expect(() => decodeNative(whole, tables.flow)).toThrow('is not one of table flow')
+    expect(() => decodeNative(whole, tables.flow)).toThrow('it has no column time')
+    batch.cells.oid.setText(0, '1.3.6.1')
+    expect(() => decodeNative(encodeNative(batch), tables.flow)).toThrow('not one of table flow')
   })
 })
 
