@@ -70,6 +70,12 @@ export interface Batch<T extends Table = Table> {
   /** Index of the row to write. When the batch is full, `onFull` is called first and must empty it. */
   claim(): number
   commit(): void
+  /**
+   * Up to so many rows to write at once, the first of them at `rows`; `commitMany` keeps them. When
+   * the batch is full, as `claim`.
+   */
+  claimMany(most: number): number
+  commitMany(count: number): void
   /** Bytes of the committed rows. */
   size(): number
   /** In which form a column travels; undefined if all its cells are zero or empty. */
@@ -101,7 +107,8 @@ export function createBatch<const T extends Table>(
     cells[column.name] = storage
   }
   let rows = 0
-  let claimed = false
+  /** Rows from `rows` that may have been written. */
+  let claimed = 0
 
   const batch: Batch<T> = {
     table,
@@ -111,17 +118,22 @@ export function createBatch<const T extends Table>(
       return rows
     },
     claim() {
-      if (claimed) for (const storage of storages) storage.wipe(rows, rows + 1)
-      if (rows === capacity || textBytes() > maxBytes) {
-        onFull(batch)
-        if (rows !== 0) throw new Error(`the ${table.kind} batch was full and nobody emptied it`)
-      }
-      claimed = true
+      makeRoom()
+      claimed = 1
       return rows
     },
     commit() {
-      claimed = false
+      claimed = 0
       rows++
+    },
+    claimMany(most) {
+      makeRoom()
+      claimed = Math.min(most, capacity - rows)
+      return claimed
+    },
+    commitMany(count) {
+      claimed -= count
+      rows += count
     },
     size() {
       let sum = 0
@@ -131,11 +143,20 @@ export function createBatch<const T extends Table>(
     form: column => storages[column]!.form(rows),
     native: (column, form) => storages[column]!.native(rows, form),
     clear() {
-      for (const storage of storages) storage.wipe(0, Math.min(rows + 1, capacity))
+      for (const storage of storages) storage.wipe(0, rows + claimed)
       rows = 0
-      claimed = false
+      claimed = 0
     },
   }
+
+  function makeRoom() {
+    if (claimed > 0) for (const storage of storages) storage.wipe(rows, rows + claimed)
+    claimed = 0
+    if (rows < capacity && textBytes() <= maxBytes) return
+    onFull(batch)
+    if (rows !== 0) throw new Error(`the ${table.kind} batch was full and nobody emptied it`)
+  }
+
   function textBytes(): number {
     let sum = 0
     for (const text of texts) sum += text.used

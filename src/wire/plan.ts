@@ -34,18 +34,19 @@ export const action = {
   wordToWide: 5,
   longToWide: 6,
   v4: 7,
-  uptime: 8,
-  v6: 9,
-  v4IfSet: 10,
-  v6IfSet: 11,
-  number: 12,
-  wide: 13,
-  note: 14,
-  mpls: 15,
-  application: 16,
-  forwarding: 17,
-  icmpType: 18,
-  icmpCode: 19,
+  v6: 8,
+  v4IfSet: 9,
+  v6IfSet: 10,
+  number: 11,
+  wide: 12,
+  mpls: 13,
+  application: 14,
+  forwarding: 15,
+  icmpType: 16,
+  icmpCode: 17,
+  // Up to here a value is a cell by itself; from here on it is put together with others of its record.
+  uptime: 18,
+  note: 19,
   seconds: 20,
   micros: 21,
   ntp: 22,
@@ -77,7 +78,12 @@ export const trait = {
 } as const
 
 export interface Plan {
-  /** Offsets are bytes from the record's begin; in a template of variable length they are field indexes. */
+  /**
+   * Values that are cells by themselves. Offsets are bytes from the record's begin; in a template of
+   * variable length they are field indexes.
+   */
+  readonly columns: Int32Array
+  /** The others. */
   readonly steps: Int32Array
   readonly traits: number
 }
@@ -128,7 +134,22 @@ export function compilePlan(fields: Fields, reverse: boolean): Plan | undefined 
       steps.push(...stepOf(chosen, several))
     }
   }
-  return { steps: bootFirst(steps), traits: traitsOf(byTarget, fields) }
+  const [columns, rest] = apart(steps)
+  return {
+    columns: Int32Array.from(columns),
+    steps: bootFirst(rest),
+    traits: traitsOf(byTarget, fields),
+  }
+}
+
+function apart(steps: readonly number[]): [columns: number[], rest: number[]] {
+  const columns: number[] = []
+  const rest: number[] = []
+  for (let at = 0; at < steps.length; at += stepSize) {
+    const into = steps[at]! < action.uptime ? columns : rest
+    into.push(...steps.slice(at, at + stepSize))
+  }
+  return [columns, rest]
 }
 
 function elementFor(

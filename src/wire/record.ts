@@ -1,6 +1,7 @@
 /** Records into rows of the batch: what NetFlow 5 to 9 and IPFIX have in common once the layout is known. */
 import type { Batch } from '../telemetry/batch.ts'
-import { flowTable } from '../telemetry/flow.ts'
+import type { flowTable } from '../telemetry/flow.ts'
+import { createColumnWriter } from './columns.ts'
 import type { Domain } from './exporters.ts'
 import { notes, variableLength } from './fields.ts'
 import { isPlausible, uptimeSince, wallOfNtp, wallOfUptime } from './flow-time.ts'
@@ -33,10 +34,16 @@ export interface Origin {
 export interface RecordWriter {
   /** Sets what the rows that follow have in common. */
   begin(origin: Origin): void
-  /** Writes the rows of one record; false if it does not fit before `end`. */
-  write(template: Template, bytes: Uint8Array, at: number, end: number): boolean
-  /** Bytes of the record that was written last. */
-  readonly length: number
+  /**
+   * Writes the rows of the records from `at` to `end`, which may end with padding.
+   * @returns how many there were, and whether one did not fit
+   */
+  write(
+    template: Template,
+    bytes: Uint8Array,
+    at: number,
+    end: number,
+  ): { count: number; truncated: boolean }
   /** What was wrong with records since the last call. */
   takeFaults(): { implausible: boolean; negative: boolean }
 }
@@ -45,7 +52,6 @@ const note = Object.fromEntries(notes.map((name, index) => [name, index])) as Re
   (typeof notes)[number],
   number
 >
-const mapped = 0xffff0000
 const icmpProtocols = [1, 58]
 const saidNothing = 255
 const eventDeleted = 2
@@ -56,24 +62,12 @@ export function createRecordWriter(
   maxFields: number,
 ): RecordWriter {
   const { cells } = batch
-  // Per column, in the table's order, the array that its type uses; the others stay empty.
-  const bytes8: Uint8Array[] = []
-  const shorts: Uint16Array[] = []
-  const words: Uint32Array[] = []
-  const numbers: (Uint8Array | Uint16Array | Uint32Array)[] = []
-  for (const { name } of flowTable.columns) {
-    const cell = cells[name]
-    const values = 'values' in cell ? cell.values : undefined
-    bytes8.push(values instanceof Uint8Array ? values : new Uint8Array(0))
-    shorts.push(values instanceof Uint16Array ? values : new Uint16Array(0))
-    words.push(values instanceof Uint32Array ? values : wordsOf(cell))
-    numbers.push(values ?? new Uint32Array(0))
-  }
+  const columns = createColumnWriter(batch)
   const time = cells.time.values
   const received = cells.received.words
   const start = cells.start.words
   const end = cells.end.words
-  const exporter = wordsOf(cells.exporter)
+  const exporter = new Uint32Array(cells.exporter.bytes.buffer)
   const domains = cells.domain.values
   const versions = cells.version.values
   const traffic = cells.traffic.values
@@ -89,7 +83,10 @@ export function createRecordWriter(
 
   const noted = new Float64Array(notes.length)
   /** Steps of a record of variable length, with the offsets of this record. */
-  const resolved = new Int32Array(stepSize * maxFields)
+  const resolved = {
+    columns: new Int32Array(stepSize * maxFields),
+    steps: new Int32Array(stepSize * maxFields),
+  }
   const offsets = new Int32Array(maxFields)
   const lengths = new Int32Array(maxFields)
 
@@ -104,12 +101,11 @@ export function createRecordWriter(
   let sectionAt = 0
   let sectionEnd = 0
   let sectionLink: Link = 'ethernet'
-  let length = 0
   let implausible = false
   let negative = false
 
-  function writeRow(plan: Plan, steps: Int32Array, bytes: Uint8Array, base: number): number {
-    const row = batch.claim()
+  /** Writes what is no cell by itself. */
+  function finishRow(row: number, plan: Plan, steps: Int32Array, bytes: Uint8Array, base: number) {
     if ((plan.traits & trait.notes) !== 0) noted.fill(0)
     let { uptime } = origin
     const count = plan.steps.length
@@ -117,113 +113,14 @@ export function createRecordWriter(
       const target = steps[i + 1]!
       const at = base + steps[i + 2]!
       switch (steps[i]) {
-        case action.byteTo8:
-          bytes8[target]![row] = bytes[at]!
-          break
-        case action.shortTo16:
-          shorts[target]![row] = read16(bytes, at)
-          break
-        case action.wordTo32: {
-          const value = read32(bytes, at)
-          if (value !== 0) words[target]![row] = value
-          break
-        }
-        case action.shortTo32: {
-          const value = read16(bytes, at)
-          if (value !== 0) words[target]![row] = value
-          break
-        }
-        case action.byteTo16:
-          shorts[target]![row] = bytes[at]!
-          break
-        case action.wordToWide:
-          words[target]![2 * row] = read32(bytes, at)
-          break
-        case action.longToWide:
-          words[target]![2 * row + 1] = read32(bytes, at)
-          words[target]![2 * row] = read32(bytes, at + 4)
-          break
-        case action.v4: {
-          const cell = words[target]!
-          cell[4 * row + 2] = mapped
-          cell[4 * row + 3] = copy32(bytes, at)
-          break
-        }
         case action.uptime: {
           // NaN where the boot is not known; 0 is "not said" in the notes.
           const wall = wallOfUptime(origin.exported, uptime, read32(bytes, at))
           noted[target] = Number.isNaN(uptime) ? 0 : wall
           break
         }
-        case action.v6: {
-          const cell = words[target]!
-          cell[4 * row] = copy32(bytes, at)
-          cell[4 * row + 1] = copy32(bytes, at + 4)
-          cell[4 * row + 2] = copy32(bytes, at + 8)
-          cell[4 * row + 3] = copy32(bytes, at + 12)
-          break
-        }
-        case action.v4IfSet: {
-          const address = copy32(bytes, at)
-          if (address === 0) break
-          const cell = words[target]!
-          cell[4 * row] = 0
-          cell[4 * row + 1] = 0
-          cell[4 * row + 2] = mapped
-          cell[4 * row + 3] = address
-          break
-        }
-        case action.v6IfSet: {
-          const a = copy32(bytes, at)
-          const b = copy32(bytes, at + 4)
-          const c = copy32(bytes, at + 8)
-          const d = copy32(bytes, at + 12)
-          if ((a | b | c | d) === 0) break
-          const cell = words[target]!
-          cell[4 * row] = a
-          cell[4 * row + 1] = b
-          cell[4 * row + 2] = c
-          cell[4 * row + 3] = d
-          break
-        }
-        case action.number: {
-          const value = readNumber(bytes, at, steps[i + 3]!)
-          if (value !== 0) numbers[target]![row] = value
-          break
-        }
-        case action.wide: {
-          const value = readNumber(bytes, at, steps[i + 3]!)
-          words[target]![2 * row] = value >>> 0
-          words[target]![2 * row + 1] = value / 0x1_0000_0000
-          break
-        }
-        case action.note: {
-          const value = readNumber(bytes, at, steps[i + 3]!)
-          noted[target] = value
-          break
-        }
-        case action.mpls:
-          words[target]![row] = ((read16(bytes, at) << 8) | bytes[at + 2]!) >>> 4
-          break
-        case action.application: {
-          // RFC 6759 §4.1: the engine's byte, then the selector in what is left.
-          const width = steps[i + 3]!
-          if (width === 0) break
-          const selector = readNumber(bytes, at + Math.max(1, width - 3), Math.min(3, width - 1))
-          words[target]![row] = bytes[at]! * 0x100_0000 + selector
-          break
-        }
-        case action.forwarding: {
-          // Some exporters fill four bytes from the left.
-          const value = readNumber(bytes, at, steps[i + 3]!)
-          bytes8[target]![row] = value > 0xff ? bytes[at]! : value
-          break
-        }
-        case action.icmpType:
-          icmp[row] = (icmp[row]! & 0xff) | (readNumber(bytes, at, steps[i + 3]!) << 8)
-          break
-        case action.icmpCode:
-          icmp[row] = (icmp[row]! & 0xff00) | (readNumber(bytes, at, steps[i + 3]!) & 0xff)
+        case action.note:
+          noted[target] = readNumber(bytes, at, steps[i + 3]!)
           break
         case action.seconds:
           noted[target] = readNumber(bytes, at, steps[i + 3]!) * 1000
@@ -250,7 +147,6 @@ export function createRecordWriter(
     }
     if ((plan.traits & trait.section) !== 0) writeSection(row, bytes)
     finish(row, plan.traits)
-    return row
   }
 
   /** One sampled packet, as far as its section goes (RFC 5477 §8.4, IE 315 of RFC 7133). */
@@ -373,22 +269,46 @@ export function createRecordWriter(
     return at - from
   }
 
-  function resolve(plan: Plan): Int32Array {
-    const { steps } = plan
+  /** The steps with the places and lengths of this record. */
+  function resolve(steps: Int32Array, into: Int32Array): Int32Array {
     for (let i = 0; i < steps.length; i += stepSize) {
       const field = steps[i + 2]!
-      resolved[i] = steps[i]!
-      resolved[i + 1] = steps[i + 1]!
-      resolved[i + 2] = offsets[field]!
-      resolved[i + 3] = lengths[field]!
+      into[i] = steps[i]!
+      into[i + 1] = steps[i + 1]!
+      into[i + 2] = offsets[field]!
+      into[i + 3] = lengths[field]!
     }
-    return resolved
+    return into.subarray(0, steps.length)
+  }
+
+  /** Of records of one length, as many as there are. */
+  function writeRun(template: Template, bytes: Uint8Array, from: number, end: number): number {
+    const { plan, smallest } = template
+    const count = Math.floor((end - from) / smallest)
+    for (let left = count, at = from; left > 0; ) {
+      const some = batch.claimMany(left)
+      const row = batch.rows
+      columns.write(plan.columns, bytes, at, smallest, row, some)
+      for (let i = 0; i < some; i++, at += smallest) {
+        finishRow(row + i, plan, plan.steps, bytes, at)
+      }
+      batch.commitMany(some)
+      left -= some
+    }
+    return count
+  }
+
+  /** One direction of one record. */
+  function writeOne(plan: Plan, variable: boolean, bytes: Uint8Array, at: number): number {
+    const row = batch.claim()
+    const cellSteps = variable ? resolve(plan.columns, resolved.columns) : plan.columns
+    columns.write(cellSteps, bytes, at, 0, row, 1)
+    const steps = variable ? resolve(plan.steps, resolved.steps) : plan.steps
+    finishRow(row, plan, steps, bytes, at)
+    return row
   }
 
   return {
-    get length() {
-      return length
-    },
     takeFaults() {
       const faults = { implausible, negative }
       implausible = false
@@ -410,30 +330,26 @@ export function createRecordWriter(
           ? 0
           : decideRate(domain.rates, rates, plain, 0, -1, 0)
     },
-    write(template, bytes, at, limit) {
-      const { plan, reverse } = template
-      length = template.variable ? locate(template, bytes, at, limit) : template.smallest
-      if (length < 0 || at + length > limit) return false
-      writeRow(plan, template.variable ? resolve(plan) : plan.steps, bytes, at)
-      batch.commit()
-      if (reverse !== undefined) {
-        const steps = template.variable ? resolve(reverse) : reverse.steps
-        const row = writeRow(reverse, steps, bytes, at)
-        if (hasCounters(row)) batch.commit()
+    write(template, bytes, from, end) {
+      const { plan, reverse, variable, smallest } = template
+      if (!variable && reverse === undefined) {
+        return { count: writeRun(template, bytes, from, end), truncated: false }
       }
-      return true
+      let count = 0
+      // What is left and shorter than the smallest record is padding (RFC 7011 §3.3.1).
+      for (let at = from; end - at >= smallest; count++) {
+        const length = variable ? locate(template, bytes, at, end) : smallest
+        if (length < 0) return { count, truncated: true }
+        writeOne(plan, variable, bytes, at)
+        batch.commit()
+        if (reverse !== undefined && hasCounters(writeOne(reverse, variable, bytes, at))) {
+          batch.commit()
+        }
+        at += length
+      }
+      return { count, truncated: false }
     },
   }
-}
-
-/** The words of a column of 8 or 16 bytes. */
-function wordsOf(cell: object): Uint32Array {
-  if ('words' in cell) return cell.words as Uint32Array
-  if ('bytes' in cell) {
-    const bytes = cell.bytes as Uint8Array
-    return new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4)
-  }
-  return new Uint32Array(0)
 }
 
 function ipVersionOf(byte: number): Link {

@@ -119,16 +119,8 @@ export function createSetDecoder(
   }
 
   function readDataSet(template: Template, bytes: Uint8Array, at: number, end: number): number {
-    let count = 0
-    // What is left and shorter than the smallest record is padding (RFC 7011 §3.3.1).
-    while (end - at >= template.smallest) {
-      if (!writer.write(template, bytes, at, end)) {
-        report(origin.domain, 'record-truncated')
-        break
-      }
-      at += writer.length
-      count++
-    }
+    const { count, truncated } = writer.write(template, bytes, at, end)
+    if (truncated) report(origin.domain, 'record-truncated')
     return count
   }
 

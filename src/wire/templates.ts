@@ -66,7 +66,7 @@ export interface Definition {
 
 const maxPorts = 64
 const maxVariants = 8
-const nothing: Plan = { steps: new Int32Array(0), traits: 0 }
+const nothing: Plan = { columns: new Int32Array(0), steps: new Int32Array(0), traits: 0 }
 
 export function createTemplateStore(bounds: TemplateBounds): TemplateStore {
   let version = 0

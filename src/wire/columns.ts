@@ -1,0 +1,224 @@
+/**
+ * Fields that become a cell by themselves, written a column at a time: what is to be done is looked
+ * up once for all records of a set, and the cells of a column lie beside each other.
+ */
+import type { Batch } from '../telemetry/batch.ts'
+import { flowTable } from '../telemetry/flow.ts'
+import { copy32, read16, read32, readNumber } from './octets.ts'
+import { action, stepSize } from './plan.ts'
+
+export interface ColumnWriter {
+  /**
+   * Carries out steps for records that follow each other. Where several fields mean one column, the
+   * worst comes first, and a zero leaves what is there.
+   *
+   * @param at where the first record begins
+   * @param stride bytes from one record to the next
+   * @param row of the first record
+   */
+  write(
+    steps: Int32Array,
+    bytes: Uint8Array,
+    at: number,
+    stride: number,
+    row: number,
+    count: number,
+  ): void
+}
+
+/** The third word of ::ffff:a.b.c.d. */
+const mapped = 0xffff0000
+
+export function createColumnWriter(batch: Batch<typeof flowTable>): ColumnWriter {
+  // Per column, in the table's order, the array that its type uses; the others stay empty.
+  const bytes8: Uint8Array[] = []
+  const shorts: Uint16Array[] = []
+  const words: Uint32Array[] = []
+  const numbers: (Uint8Array | Uint16Array | Uint32Array)[] = []
+  for (const { name } of flowTable.columns) {
+    const cell = batch.cells[name]
+    const values = 'values' in cell ? cell.values : undefined
+    bytes8.push(values instanceof Uint8Array ? values : new Uint8Array(0))
+    shorts.push(values instanceof Uint16Array ? values : new Uint16Array(0))
+    words.push(values instanceof Uint32Array ? values : wordsOf(cell))
+    numbers.push(values ?? new Uint32Array(0))
+  }
+
+  return {
+    write(steps, bytes, begin, stride, first, count) {
+      const end = first + count
+      for (let step = 0; step < steps.length; step += stepSize) {
+        const column = steps[step + 1]!
+        const length = steps[step + 3]!
+        let at = begin + steps[step + 2]!
+        // A loop in each: what is read and written there is of one type only, and so is fast.
+        switch (steps[step]) {
+          case action.byteTo8: {
+            const to = bytes8[column]!
+            for (let row = first; row < end; row++, at += stride) {
+              if (bytes[at] !== 0) to[row] = bytes[at]!
+            }
+            break
+          }
+          case action.byteTo16: {
+            const to = shorts[column]!
+            for (let row = first; row < end; row++, at += stride) {
+              if (bytes[at] !== 0) to[row] = bytes[at]!
+            }
+            break
+          }
+          case action.shortTo16: {
+            const to = shorts[column]!
+            for (let row = first; row < end; row++, at += stride) {
+              const value = read16(bytes, at)
+              if (value !== 0) to[row] = value
+            }
+            break
+          }
+          case action.shortTo32: {
+            const to = words[column]!
+            for (let row = first; row < end; row++, at += stride) {
+              const value = read16(bytes, at)
+              if (value !== 0) to[row] = value
+            }
+            break
+          }
+          case action.wordTo32: {
+            const to = words[column]!
+            for (let row = first; row < end; row++, at += stride) {
+              const value = read32(bytes, at)
+              if (value !== 0) to[row] = value
+            }
+            break
+          }
+          case action.wordToWide: {
+            const to = words[column]!
+            for (let row = first; row < end; row++, at += stride) to[2 * row] = read32(bytes, at)
+            break
+          }
+          case action.longToWide: {
+            const to = words[column]!
+            for (let row = first; row < end; row++, at += stride) {
+              to[2 * row + 1] = read32(bytes, at)
+              to[2 * row] = read32(bytes, at + 4)
+            }
+            break
+          }
+          case action.wide: {
+            const to = words[column]!
+            for (let row = first; row < end; row++, at += stride) {
+              const value = readNumber(bytes, at, length)
+              to[2 * row] = value >>> 0
+              to[2 * row + 1] = value / 0x1_0000_0000
+            }
+            break
+          }
+          case action.number: {
+            const to = numbers[column]!
+            for (let row = first; row < end; row++, at += stride) {
+              const value = readNumber(bytes, at, length)
+              if (value !== 0) to[row] = value
+            }
+            break
+          }
+          case action.v4: {
+            const to = words[column]!
+            for (let row = first; row < end; row++, at += stride) {
+              to[4 * row + 2] = mapped
+              to[4 * row + 3] = copy32(bytes, at)
+            }
+            break
+          }
+          case action.v6: {
+            const to = words[column]!
+            for (let row = first; row < end; row++, at += stride) copy128(bytes, at, to, 4 * row)
+            break
+          }
+          case action.v4IfSet: {
+            const to = words[column]!
+            for (let row = first; row < end; row++, at += stride) {
+              const address = copy32(bytes, at)
+              if (address === 0) continue
+              to[4 * row] = 0
+              to[4 * row + 1] = 0
+              to[4 * row + 2] = mapped
+              to[4 * row + 3] = address
+            }
+            break
+          }
+          case action.v6IfSet: {
+            const to = words[column]!
+            for (let row = first; row < end; row++, at += stride) {
+              if (!isZero128(bytes, at)) copy128(bytes, at, to, 4 * row)
+            }
+            break
+          }
+          case action.mpls: {
+            const to = words[column]!
+            for (let row = first; row < end; row++, at += stride) {
+              to[row] = ((read16(bytes, at) << 8) | bytes[at + 2]!) >>> 4
+            }
+            break
+          }
+          case action.application: {
+            if (length === 0) break
+            // RFC 6759 §4.1: the engine's byte, then the selector in what is left.
+            const [skip, width] = [Math.max(1, length - 3), Math.min(3, length - 1)]
+            const to = words[column]!
+            for (let row = first; row < end; row++, at += stride) {
+              to[row] = bytes[at]! * 0x100_0000 + readNumber(bytes, at + skip, width)
+            }
+            break
+          }
+          case action.forwarding: {
+            const to = bytes8[column]!
+            for (let row = first; row < end; row++, at += stride) {
+              // Some exporters fill four bytes from the left.
+              const value = readNumber(bytes, at, length)
+              to[row] = value > 0xff ? bytes[at]! : value
+            }
+            break
+          }
+          case action.icmpType: {
+            const to = shorts[column]!
+            for (let row = first; row < end; row++, at += stride) {
+              to[row] = (to[row]! & 0xff) | (readNumber(bytes, at, length) << 8)
+            }
+            break
+          }
+          case action.icmpCode: {
+            const to = shorts[column]!
+            for (let row = first; row < end; row++, at += stride) {
+              to[row] = (to[row]! & 0xff00) | (readNumber(bytes, at, length) & 0xff)
+            }
+            break
+          }
+        }
+      }
+    },
+  }
+}
+
+/** The words of a column of 8 or 16 bytes. */
+function wordsOf(cell: object): Uint32Array {
+  if ('words' in cell) return cell.words as Uint32Array
+  if ('bytes' in cell) {
+    const bytes = cell.bytes as Uint8Array
+    return new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4)
+  }
+  return new Uint32Array(0)
+}
+
+function copy128(from: Uint8Array, at: number, to: Uint32Array, word: number) {
+  to[word] = copy32(from, at)
+  to[word + 1] = copy32(from, at + 4)
+  to[word + 2] = copy32(from, at + 8)
+  to[word + 3] = copy32(from, at + 12)
+}
+
+function isZero128(bytes: Uint8Array, at: number): boolean {
+  return (
+    (copy32(bytes, at) | copy32(bytes, at + 4) | copy32(bytes, at + 8) | copy32(bytes, at + 12)) ===
+    0
+  )
+}
