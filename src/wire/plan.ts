@@ -75,6 +75,8 @@ export const trait = {
   direction: 1024,
   /** The record is a sampled packet: its columns come from the packet's headers. */
   section: 2048,
+  /** What is noted of a record is needed before the next one is looked at. */
+  alone: 4096,
 } as const
 
 export interface Plan {
@@ -291,6 +293,7 @@ function traitsOf(byTarget: Map<string, Candidate[]>, fields: Fields): number {
   if (has('rate') || has('interval') || has('size')) traits |= trait.rate
   if (has('sampler')) traits |= trait.sampler
   if (has('direction')) traits |= trait.direction
+  if (has('section') || byTarget.has('boot')) traits |= trait.alone
   if (has('section') && !has('bytes') && !has('src_addr')) traits |= trait.section | trait.counters
   return traits
 }

@@ -52,8 +52,12 @@ const note = Object.fromEntries(notes.map((name, index) => [name, index])) as Re
   (typeof notes)[number],
   number
 >
-const icmpProtocols = [1, 58]
+const icmpProtocol = 1
+const icmp6Protocol = 58
 const saidNothing = 255
+const noteCount = notes.length
+/** Records that are written at once: what is noted of them stays in the processor's cache. */
+const mostAtOnce = 64
 const eventDeleted = 2
 
 /** @param maxFields the most fields that a template may have */
@@ -67,7 +71,7 @@ export function createRecordWriter(
   const received = cells.received.words
   const start = cells.start.words
   const end = cells.end.words
-  const exporter = new Uint32Array(cells.exporter.bytes.buffer)
+  const exporters = new Uint32Array(cells.exporter.bytes.buffer)
   const domains = cells.domain.values
   const versions = cells.version.values
   const traffic = cells.traffic.values
@@ -81,7 +85,8 @@ export function createRecordWriter(
   const byteWords = cells.bytes.words
   const packetWords = cells.packets.words
 
-  const noted = new Float64Array(notes.length)
+  /** Of the records that are written at once, one after the other. */
+  const noted = new Float64Array(noteCount * mostAtOnce)
   /** Steps of a record of variable length, with the offsets of this record. */
   const resolved = {
     columns: new Int32Array(stepSize * maxFields),
@@ -91,10 +96,8 @@ export function createRecordWriter(
   const lengths = new Int32Array(maxFields)
 
   let origin: Origin
-  let ex0 = 0
-  let ex1 = 0
-  let ex2 = 0
-  let ex3 = 0
+  /** The exporter's address as words. */
+  const exporter = new Uint32Array(4)
   /** The rate where no record and no interface can change it; 0 = they can. */
   let plainRate = 0
   const plain: AppliedSampling = { rate: 1, rule: 'none' }
@@ -104,49 +107,65 @@ export function createRecordWriter(
   let implausible = false
   let negative = false
 
-  /** Writes what is no cell by itself. */
-  function finishRow(row: number, plan: Plan, steps: Int32Array, bytes: Uint8Array, base: number) {
-    if ((plan.traits & trait.notes) !== 0) noted.fill(0)
+  /** Notes what is no cell by itself. */
+  function takeNotes(
+    steps: Int32Array,
+    bytes: Uint8Array,
+    begin: number,
+    stride: number,
+    count: number,
+  ) {
+    const last = noteCount * count
+    noted.fill(0, 0, last)
     let { uptime } = origin
-    const count = plan.steps.length
-    for (let i = 0; i < count; i += stepSize) {
-      const target = steps[i + 1]!
-      const at = base + steps[i + 2]!
-      switch (steps[i]) {
-        case action.uptime: {
+    const { exported } = origin
+    for (let step = 0; step < steps.length; step += stepSize) {
+      const length = steps[step + 3]!
+      let at = begin + steps[step + 2]!
+      let to = steps[step + 1]!
+      switch (steps[step]) {
+        case action.uptime:
           // NaN where the boot is not known; 0 is "not said" in the notes.
-          const wall = wallOfUptime(origin.exported, uptime, read32(bytes, at))
-          noted[target] = Number.isNaN(uptime) ? 0 : wall
+          if (Number.isNaN(uptime)) break
+          for (; to < last; to += noteCount, at += stride) {
+            noted[to] = wallOfUptime(exported, uptime, read32(bytes, at))
+          }
           break
-        }
         case action.note:
-          noted[target] = readNumber(bytes, at, steps[i + 3]!)
+          for (; to < last; to += noteCount, at += stride) noted[to] = readNumber(bytes, at, length)
           break
         case action.seconds:
-          noted[target] = readNumber(bytes, at, steps[i + 3]!) * 1000
+          for (; to < last; to += noteCount, at += stride) {
+            noted[to] = readNumber(bytes, at, length) * 1000
+          }
           break
         case action.micros:
-          noted[target] = readNumber(bytes, at, steps[i + 3]!) / 1000
+          for (; to < last; to += noteCount, at += stride) {
+            noted[to] = readNumber(bytes, at, length) / 1000
+          }
           break
         case action.ntp:
-          noted[target] = wallOfNtp(read32(bytes, at), read32(bytes, at + 4))
+          for (; to < last; to += noteCount, at += stride) {
+            noted[to] = wallOfNtp(read32(bytes, at), read32(bytes, at + 4))
+          }
           break
         case action.age:
-          noted[target] = origin.exported - readNumber(bytes, at, steps[i + 3]!) / 1000
+          for (; to < last; to += noteCount, at += stride) {
+            noted[to] = exported - readNumber(bytes, at, length) / 1000
+          }
           break
+        // Of the following there is one record at a time.
         case action.boot:
-          uptime = uptimeSince(readNumber(bytes, at, steps[i + 3]!), origin.exported)
+          uptime = uptimeSince(readNumber(bytes, at, length), exported)
           break
         case action.frame:
         case action.packet:
           sectionAt = at
-          sectionEnd = at + steps[i + 3]!
-          sectionLink = steps[i] === action.frame ? 'ethernet' : ipVersionOf(bytes[at]!)
+          sectionEnd = at + length
+          sectionLink = steps[step] === action.frame ? 'ethernet' : ipVersionOf(bytes[at]!)
           break
       }
     }
-    if ((plan.traits & trait.section) !== 0) writeSection(row, bytes)
-    finish(row, plan.traits)
   }
 
   /** One sampled packet, as far as its section goes (RFC 5477 §8.4, IE 315 of RFC 7133). */
@@ -158,28 +177,33 @@ export function createRecordWriter(
   }
 
   /** Columns that follow from several values, or from none. */
-  function finish(row: number, traits: number) {
-    exporter[4 * row] = ex0
-    exporter[4 * row + 1] = ex1
-    exporter[4 * row + 2] = ex2
-    exporter[4 * row + 3] = ex3
-    domains[row] = origin.domain.id
-    versions[row] = origin.version
-    if ((traits & trait.direction) === 0) directions[row] = saidNothing
-    finishTimes(row, traits)
+  function finish(row: number, count: number, traits: number) {
+    const last = row + count
+    writeExporter(row, last)
+    domains.fill(origin.domain.id, row, last)
+    versions.fill(origin.version, row, last)
+    if ((traits & trait.direction) === 0) directions.fill(saidNothing, row, last)
+    finishTimes(row, count, traits)
+    finishRates(row, count, traits)
+    for (let i = row; i < last; i++) {
+      const protocol = protocols[i]!
+      if (protocol === icmpProtocol || protocol === icmp6Protocol) {
+        if (icmp[i] === 0) icmp[i] = dstPorts[i]!
+      } else if (protocol !== 0) icmp[i] = 0
+    }
+    if ((traits & trait.counters) === 0) return
+    if ((traits & trait.event) === 0) traffic.fill(1, row, last)
+    else for (let i = row; i < last; i++) traffic[i] = countsAsTraffic(i, traits) ? 1 : 0
+  }
 
-    const sampled = trait.rate | trait.sampler
-    if (plainRate > 0 && (traits & sampled) === 0) {
-      samplings[row] = plainRate
-      apply(origin.domain.applied, plain.rate, plain.rule)
-    } else samplings[row] = rateOf(row, traits)
-
-    const protocol = protocols[row]!
-    if (icmpProtocols.includes(protocol)) {
-      if (icmp[row] === 0) icmp[row] = dstPorts[row]!
-    } else if (protocol !== 0) icmp[row] = 0
-
-    if ((traits & trait.counters) !== 0) traffic[row] = countsAsTraffic(row, traits) ? 1 : 0
+  function writeExporter(row: number, end: number) {
+    const [a, b, c, d] = [exporter[0]!, exporter[1]!, exporter[2]!, exporter[3]!]
+    for (let at = 4 * row; at < 4 * end; at += 4) {
+      exporters[at] = a
+      exporters[at + 1] = b
+      exporters[at + 2] = c
+      exporters[at + 3] = d
+    }
   }
 
   /**
@@ -187,7 +211,7 @@ export function createRecordWriter(
    * the teardown count the same bytes), the last report alone is traffic.
    */
   function countsAsTraffic(row: number, traits: number): boolean {
-    if ((traits & trait.event) === 0 || events[row] === 0) return true
+    if (events[row] === 0) return true
     if (!hasCounters(row)) return false
     return (traits & trait.eventTotals) === 0 || events[row] === eventDeleted
   }
@@ -202,48 +226,72 @@ export function createRecordWriter(
     )
   }
 
-  function finishTimes(row: number, traits: number) {
+  function finishTimes(row: number, count: number, traits: number) {
     const arrival = origin.received
-    let first = 0
-    let last = 0
-    if ((traits & (trait.first | trait.last | trait.observed)) !== 0) {
-      first = Math.floor(noted[note.first]!)
-      last = Math.floor(noted[note.last]!)
-      const duration = noted[note.duration]!
-      const observed = noted[note.observed]!
-      if (last <= 0) last = first > 0 && duration > 0 ? first + duration : observed
-      if (first <= 0) first = last > 0 ? last - duration : 0
+    const arrivalHigh = arrival / 0x1_0000_0000
+    const said = (traits & (trait.first | trait.last | trait.observed)) !== 0
+    for (let i = 0, at = 0; i < count; i++, row++, at += noteCount) {
+      let first = 0
+      let last = 0
+      if (said) {
+        first = Math.floor(noted[at + note.first]!)
+        last = Math.floor(noted[at + note.last]!)
+        const duration = noted[at + note.duration]!
+        if (last <= 0) {
+          last = first > 0 && duration > 0 ? first + duration : noted[at + note.observed]!
+        }
+        if (first <= 0) first = last > 0 ? last - duration : 0
+      }
+      if (!(last > 0)) last = Math.max(first, arrival)
+      if (!(first > 0)) first = last
+      if (first > last) {
+        // The flow is accounted at its end, so the end is the time to keep.
+        first = last
+        negative = true
+      }
+      let accounted = last
+      if (!isPlausible(last, arrival)) {
+        accounted = arrival
+        implausible = true
+      }
+      time[row] = accounted / 1000
+      received[2 * row] = arrival
+      received[2 * row + 1] = arrivalHigh
+      start[2 * row] = first
+      start[2 * row + 1] = first / 0x1_0000_0000
+      end[2 * row] = last
+      end[2 * row + 1] = last / 0x1_0000_0000
     }
-    if (!(last > 0)) last = Math.max(first, arrival)
-    if (!(first > 0)) first = last
-    if (first > last) {
-      // The flow is accounted at its end, so the end is the time to keep.
-      first = last
-      negative = true
-    }
-    let accounted = last
-    if (!isPlausible(last, arrival)) {
-      accounted = arrival
-      implausible = true
-    }
-    time[row] = accounted / 1000
-    put(received, row, arrival)
-    put(start, row, first)
-    put(end, row, last)
   }
 
-  function rateOf(row: number, traits: number): number {
+  function finishRates(row: number, count: number, traits: number) {
     const { domain } = origin
-    let stated = 0
-    if ((traits & trait.rate) !== 0) {
-      stated =
-        clampRate(noted[note.rate]!) ||
-        rateOfInterval(noted[note.interval]!, noted[note.space]!) ||
-        rateOfPopulation(noted[note.size]!, noted[note.population]!)
+    if (plainRate > 0 && (traits & (trait.rate | trait.sampler)) === 0) {
+      samplings.fill(plainRate, row, row + count)
+      apply(domain.applied, plain.rate, plain.rule)
+      return
     }
-    const sampler = (traits & trait.sampler) !== 0 ? noted[note.sampler]! : -1
     const wide = domain.exporter.rates
-    return decideRate(domain.rates, wide, domain.applied, stated, sampler, inInterfaces[row]!)
+    for (let i = 0, at = 0; i < count; i++, row++, at += noteCount) {
+      const stated = (traits & trait.rate) === 0 ? 0 : statedRate(at)
+      const sampler = (traits & trait.sampler) === 0 ? -1 : noted[at + note.sampler]!
+      samplings[row] = decideRate(
+        domain.rates,
+        wide,
+        domain.applied,
+        stated,
+        sampler,
+        inInterfaces[row]!,
+      )
+    }
+  }
+
+  function statedRate(at: number): number {
+    return (
+      clampRate(noted[at + note.rate]!) ||
+      rateOfInterval(noted[at + note.interval]!, noted[at + note.space]!) ||
+      rateOfPopulation(noted[at + note.size]!, noted[at + note.population]!)
+    )
   }
 
   /** Finds where the fields of a record of variable length are; −1 if it does not fit. */
@@ -285,15 +333,13 @@ export function createRecordWriter(
   function writeRun(template: Template, bytes: Uint8Array, from: number, end: number): number {
     const { plan, smallest } = template
     const count = Math.floor((end - from) / smallest)
+    const most = (plan.traits & trait.alone) === 0 ? mostAtOnce : 1
     for (let left = count, at = from; left > 0; ) {
-      const some = batch.claimMany(left)
-      const row = batch.rows
-      columns.write(plan.columns, bytes, at, smallest, row, some)
-      for (let i = 0; i < some; i++, at += smallest) {
-        finishRow(row + i, plan, plan.steps, bytes, at)
-      }
+      const some = batch.claimMany(Math.min(left, most))
+      writeRows(batch.rows, some, plan.traits, plan.columns, plan.steps, bytes, at, smallest)
       batch.commitMany(some)
       left -= some
+      at += some * smallest
     }
     return count
   }
@@ -302,10 +348,25 @@ export function createRecordWriter(
   function writeOne(plan: Plan, variable: boolean, bytes: Uint8Array, at: number): number {
     const row = batch.claim()
     const cellSteps = variable ? resolve(plan.columns, resolved.columns) : plan.columns
-    columns.write(cellSteps, bytes, at, 0, row, 1)
     const steps = variable ? resolve(plan.steps, resolved.steps) : plan.steps
-    finishRow(row, plan, steps, bytes, at)
+    writeRows(row, 1, plan.traits, cellSteps, steps, bytes, at, 0)
     return row
+  }
+
+  function writeRows(
+    row: number,
+    count: number,
+    traits: number,
+    cellSteps: Int32Array,
+    steps: Int32Array,
+    bytes: Uint8Array,
+    at: number,
+    stride: number,
+  ) {
+    columns.write(cellSteps, bytes, at, stride, row, count)
+    if (steps.length > 0) takeNotes(steps, bytes, at, stride, count)
+    if ((traits & trait.section) !== 0) writeSection(row, bytes)
+    finish(row, count, traits)
   }
 
   return {
@@ -318,10 +379,7 @@ export function createRecordWriter(
     begin(next) {
       origin = next
       const { address } = next.domain.exporter
-      ex0 = copy32(address, 0)
-      ex1 = copy32(address, 4)
-      ex2 = copy32(address, 8)
-      ex3 = copy32(address, 12)
+      for (let word = 0; word < 4; word++) exporter[word] = copy32(address, 4 * word)
       // Where no record and no interface can change the rate, it is decided once.
       const { domain } = next
       const { rates } = domain.exporter
@@ -354,9 +412,4 @@ export function createRecordWriter(
 
 function ipVersionOf(byte: number): Link {
   return byte >> 4 === 6 ? 'ipv6' : 'ipv4'
-}
-
-function put(cell: Uint32Array, row: number, value: number) {
-  cell[2 * row] = value
-  cell[2 * row + 1] = value / 0x1_0000_0000
 }
