@@ -88,6 +88,7 @@ const idleMs = 3_600_000
 /** How many are looked at to find one that is idle. */
 const looks = 32
 const maxPorts = 16
+const recentSlots = 4096
 const versionShift = 0x1_0000_0000
 
 export interface RegistryBounds {
@@ -104,7 +105,8 @@ export function createExporterRegistry(
 ): ExporterRegistry {
   const exporters = new Map<string, Exporter>()
   let domains = 0
-  let last: Exporter | undefined
+  /** Those heard lately, by a hash of their address: to make a key of it for each datagram costs more than to decode it. */
+  const recent: (Exporter | undefined)[] = new Array(recentSlots).fill(undefined)
 
   function create(address: Uint8Array, remembered: boolean): Exporter {
     return {
@@ -125,15 +127,17 @@ export function createExporterRegistry(
       return exporters.size
     },
     exporter(address, received) {
-      if (last !== undefined && equal(last.address, address)) {
-        last.lastReceived = received
-        return last
+      const slot = slotOf(address)
+      const heard = recent[slot]
+      if (heard !== undefined && equal(heard.address, address)) {
+        heard.lastReceived = received
+        return heard
       }
       const key = keyOf(address)
       let exporter = exporters.get(key)
       if (exporter === undefined) {
         const room = makeRoom(exporters, bounds.exporters, received, idle => {
-          if (idle === last) last = undefined
+          if (recent[slotOf(idle.address)] === idle) recent[slotOf(idle.address)] = undefined
           domains -= idle.domains.size
           forget(idle.domains.values(), idle)
         })
@@ -141,7 +145,7 @@ export function createExporterRegistry(
         if (room) exporters.set(key, exporter)
       }
       exporter.lastReceived = received
-      if (exporter.remembered) last = exporter
+      if (exporter.remembered) recent[slot] = exporter
       return exporter
     },
     find: address => exporters.get(keyOf(address)),
@@ -254,6 +258,12 @@ function makeRoom<K, V extends { lastReceived: number }>(
 
 function keyOf(address: Uint8Array): string {
   return String.fromCharCode(...address)
+}
+
+function slotOf(address: Uint8Array): number {
+  let hash = 0
+  for (let i = 0; i < 16; i++) hash = Math.imul(hash, 31) + address[i]!
+  return (hash ^ (hash >>> 12)) & (recentSlots - 1)
 }
 
 function equal(a: Uint8Array, b: Uint8Array): boolean {
