@@ -4,6 +4,7 @@ import { dirname, resolve } from 'node:path'
 import { z } from 'zod'
 import { type Collector, createCollector } from '../collect/collector.ts'
 import { collectorSettings } from '../collect/settings.ts'
+import { loadSockets } from '../collect/sockets.ts'
 import { systemClock } from '../lib/clock.ts'
 import { type Component, createSequence } from '../lib/component.ts'
 import { createLog, type Log } from '../lib/log.ts'
@@ -45,6 +46,7 @@ export function createCollectorProgram(
       metrics,
       clock: systemClock,
       version,
+      sockets: loadSockets(),
       identity: identityIn(at(identity), settings.name, { file, key: 'identity' }),
     },
     { ...config, spool: at(settings.spool) },

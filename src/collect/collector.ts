@@ -19,13 +19,15 @@ import { createAloneFile } from './alone-file.ts'
 import { createBlockMemory } from './block-memory.ts'
 import { hashDatagram } from './datagram-hash.ts'
 import { createDelivery, type Delivery } from './deliver.ts'
+import { createFlowSockets, type FlowDatagram } from './flow-sockets.ts'
 import { createFollower, type NamedServer } from './follow.ts'
 import { sayHello } from './hello.ts'
-import { createIntake } from './intake.ts'
+import { type Arrival, createIntake } from './intake.ts'
 import type { ClaimAnswer, CollectorState } from './link.ts'
 import {
   createTcpListener,
   createUdpListener,
+  flowListeners,
   type Listener,
   type ListenerName,
   type UdpListener,
@@ -37,6 +39,7 @@ import { createSealer } from './seal.ts'
 import { createSenders } from './senders.ts'
 import type { CollectorSettings, PairConfig } from './settings.ts'
 import { createSettlement } from './settlement.ts'
+import type { Sockets } from './sockets.ts'
 import { createSpool } from './spool.ts'
 import { createTemplatesFile } from './templates-file.ts'
 
@@ -80,6 +83,8 @@ export interface CollectorDeps {
   clock: Clock
   /** Of the program. */
   version: string
+  /** To receive many datagrams at once, where that can be. */
+  sockets?: Sockets | undefined
 }
 
 const sealMs = 1000
@@ -203,8 +208,19 @@ export function createCollector(
   let turning: Promise<void> = Promise.resolve()
 
   const section = pair === undefined ? 'listen' : 'collect.listen'
+  const senders = {
+    netflow: createSenders('netflow'),
+    ipfix: createSenders('ipfix'),
+    sflow: createSenders('sflow'),
+    syslog_udp: createSenders('syslog_udp'),
+    traps: createSenders('traps'),
+  }
   const listeners: Listener[] = []
-  for (const name of ['netflow', 'ipfix', 'sflow', 'syslog_udp'] as const) addUdp(name)
+  const flowSockets =
+    deps.sockets && createFlowSockets({ sockets: deps.sockets, log, clock }, flowConfigs(), take)
+  if (flowSockets === undefined) for (const name of flowListeners) addUdp(name)
+  else listeners.push(...flowSockets.listeners)
+  addUdp('syslog_udp')
   const trapListener = addUdp('traps')
   const syslogTcp =
     listen.syslog_tcp === false
@@ -227,43 +243,51 @@ export function createCollector(
         )
   if (syslogTcp !== undefined) listeners.push(syslogTcp)
 
+  function flowConfigs() {
+    const { address, bufferBytes } = listen
+    return flowListeners.flatMap(name => {
+      const port = listen[name]
+      return port === false ? [] : [{ name, address, port, bufferBytes, section }]
+    })
+  }
+
   function addUdp(name: UdpListenerName): UdpListener | undefined {
     const { address, bufferBytes, [name]: port } = listen
     if (port === false) return undefined
-    const senders = createSenders(name)
     const listener = createUdpListener(
       { log },
       // Of all that is received, only an INFORM is answered.
       { name, address, port, bufferBytes, section, answers: name === 'traps' },
-      (bytes, from, at) => {
-        if (!accepting) {
-          skipped++
-          return
-        }
-        const arrival = {
-          listener: name,
-          bytes,
-          address: from.address,
-          port: from.port,
-          at,
+      (bytes, from, at) =>
+        hear({
+          ...{ listener: name, bytes, address: from.address, port: from.port, at },
           received: clock.wall(),
-          hash: 0,
-          source: name as string,
-        }
-        if (reception === undefined) {
-          if (!intake.repeated(arrival)) intake.take(arrival)
-          return
-        }
-        if (others.length > 0) {
-          const sender = senders(from.address)
-          arrival.hash = hashDatagram(sender.hash, bytes)
-          arrival.source = sender.name
-        }
-        reception.hear(arrival)
-      },
+          ...{ hash: 0, source: name },
+        }),
     )
     listeners.push(listener)
     return listener
+  }
+
+  function take(datagram: FlowDatagram) {
+    hear({ ...datagram, hash: 0, source: datagram.listener })
+  }
+
+  function hear(arrival: Arrival) {
+    if (!accepting) {
+      skipped++
+      return
+    }
+    if (reception === undefined) {
+      if (!intake.repeated(arrival)) intake.take(arrival)
+      return
+    }
+    if (others.length > 0) {
+      const sender = senders[arrival.listener](arrival.address)
+      arrival.hash = hashDatagram(sender.hash, arrival.bytes)
+      arrival.source = sender.name
+    }
+    reception.hear(arrival)
   }
 
   function readStream(remote: string) {
@@ -385,6 +409,7 @@ export function createCollector(
 
   async function closeAll() {
     await turning
+    await flowSockets?.stop()
     for (const listener of listeners) await listener.stop()
     await Promise.all(destinations.map(close))
     await spool.stop()
@@ -405,6 +430,7 @@ export function createCollector(
         else mkdirSync(dirname(pair.templates), { recursive: true, mode: 0o750 })
         alone?.start()
         reception?.start()
+        await flowSockets?.start()
         for (const listener of listeners) await listener.start()
         // Opened once, so that a port that is taken is known before a takeover.
         if (pair !== undefined) await syslogTcp?.stop()
@@ -427,6 +453,7 @@ export function createCollector(
       if (timers.length === 0) return
       for (const timer of timers.splice(0)) clearInterval(timer)
       await turning
+      await flowSockets?.stop()
       for (const listener of listeners) if (listener !== trapListener) await listener.stop()
       accepting = false
       intake.sealAll()

@@ -26,7 +26,7 @@ import { mergeTemplates } from './templates-merge.ts'
 /** A datagram to be decoded. */
 export interface Arrival {
   listener: UdpListenerName
-  bytes: Buffer
+  bytes: Uint8Array
   address: string
   port: number
   /** The address that was asked, where it has a socket of its own. */

@@ -13,6 +13,9 @@ export type ListenerName = 'netflow' | 'ipfix' | 'sflow' | 'syslog_udp' | 'syslo
 
 export type UdpListenerName = Exclude<ListenerName, 'syslog_tcp'>
 
+export const flowListeners = ['netflow', 'ipfix', 'sflow'] as const
+export type FlowListenerName = (typeof flowListeners)[number]
+
 /** A port that cannot be opened; the message says which, who may hold it and what to set. */
 export class ListenError extends Error {
   override name = 'ListenError'
@@ -170,12 +173,7 @@ export function createUdpListener(
       }
       // Linux counts its own bookkeeping and says twice what may be used (socket(7), SO_RCVBUF).
       buffer = opened.getRecvBufferSize() / (process.platform === 'linux' ? 2 : 1)
-      if (buffer < Math.min(config.bufferBytes, tightBufferBytes)) {
-        deps.log.warn(
-          { listener: config.name, asked: config.bufferBytes, granted: buffer },
-          'the kernel granted a small receive buffer, bursts will be lost: raise the sysctl net.core.rmem_max',
-        )
-      }
+      warnOfTightBuffer(deps.log, config, buffer)
       receive(opened, undefined)
       socket = opened
     },
@@ -342,8 +340,20 @@ export function createTcpListener(
   }
 }
 
+export function warnOfTightBuffer(
+  log: Log,
+  { name, bufferBytes }: { name: ListenerName; bufferBytes: number },
+  granted: number,
+): void {
+  if (granted >= Math.min(bufferBytes, tightBufferBytes)) return
+  log.warn(
+    { listener: name, asked: bufferBytes, granted },
+    'the kernel granted a small receive buffer, bursts will be lost: raise the sysctl net.core.rmem_max',
+  )
+}
+
 /** Both families through one IPv6 socket where the host has IPv6, else IPv4 alone. */
-async function eachFamily<T>(
+export async function eachFamily<T>(
   config: ListenerConfig,
   protocol: 'UDP' | 'TCP',
   bind: (host: string) => Promise<T>,

@@ -215,7 +215,7 @@ export function createRing<D extends Heard>(bounds: RingBounds): Ring<D> {
   }
 
   function keep(datagram: D, segment: string | undefined, now: number) {
-    const entry: Entry<D> = { datagram, heardAt: now, segment, gone: false }
+    const entry: Entry<D> = { datagram: ownCopy(datagram), heardAt: now, segment, gone: false }
     if (segment !== undefined) promises.get(segment)!.entries.push(entry)
     order.push(entry)
     datagrams++
@@ -373,4 +373,11 @@ export function createRing<D extends Heard>(bounds: RingBounds): Ring<D> {
 
     state: () => ({ datagrams, bytes, ...counts }),
   }
+}
+
+/** In memory that is shared with a thread, the next datagram will lie where this one does. */
+function ownCopy<D extends Heard>(datagram: D): D {
+  const { bytes } = datagram
+  if (!(bytes.buffer instanceof SharedArrayBuffer)) return datagram
+  return { ...datagram, bytes: new Uint8Array(bytes) }
 }

@@ -3,7 +3,9 @@
  * datagrams waiting in the sockets. It is told what to do by the server over IPC, and ends with it:
  * what it has decoded by then is still written to the spool, for at most half a second.
  */
+
 import { createCollector, type PairCollector } from '../../collect/collector.ts'
+import { loadSockets } from '../../collect/sockets.ts'
 import { systemClock } from '../../lib/clock.ts'
 import { createLog } from '../../lib/log.ts'
 import { createMetrics } from '../../lib/metrics.ts'
@@ -52,7 +54,14 @@ process.on('message', (order: OwnCollectorOrder) => {
 async function open({ settings, pair, identity, version, log: level }: Open) {
   const log = createLog({ level, part: `${settings.name} collector` })
   const opened = createCollector(
-    { identity, log, metrics: createMetrics({}), clock: systemClock, version },
+    {
+      identity,
+      log,
+      metrics: createMetrics({}),
+      clock: systemClock,
+      version,
+      sockets: loadSockets(),
+    },
     { ...settings, pair },
   )
   try {

@@ -1,0 +1,66 @@
+/**
+ * The thread that empties sockets into shared memory. It does nothing else, so that the kernel's
+ * buffers stay empty whatever the others are busy with.
+ */
+import { type MessagePort, workerData } from 'node:worker_threads'
+import { isReady, loadSockets, pollList } from './sockets.ts'
+import { createTraysWriter, mostAtOnce, slotBytes, type Trays } from './trays.ts'
+
+export interface SocketThreadData {
+  trays: Trays
+  /** File descriptors of the sockets. */
+  fds: readonly number[]
+  port: MessagePort
+}
+
+/** A datagram that is larger than its slot; it comes before its range. */
+export interface LargeDatagram {
+  slot: number
+  bytes: Uint8Array
+}
+
+/** How long a stop may go unnoticed. */
+const pollMs = 100
+/** A pause where much comes: fewer and larger reads cost less. */
+const gatherMicroseconds = 1000
+const much = 16
+/** Both threads are behind: the kernel's buffer holds the rest. */
+const fullMicroseconds = 500
+
+const { trays, fds, port } = workerData as SocketThreadData
+const sockets = loadSockets()
+if (sockets === undefined) throw new Error('there are no such sockets here')
+const writer = createTraysWriter(trays, sockets.placeOf)
+const list = pollList(fds)
+
+/** @returns how many datagrams there were */
+function empty(index: number): number {
+  let all = 0
+  for (;;) {
+    const room = writer.room()
+    if (room === undefined) {
+      if (writer.stopped) return all
+      sockets!.sleep(fullMicroseconds)
+      continue
+    }
+    const count = sockets!.receive(fds[index]!, room.headers, room.count)
+    if (count === 0) return all
+    all += count
+    for (let slot = room.first; slot < room.first + count; slot++) {
+      if (writer.lengthOf(slot) <= slotBytes) continue
+      port.postMessage({ slot, bytes: writer.whole(slot)! } satisfies LargeDatagram)
+    }
+    const wake = writer.publish({ first: room.first, count, socket: index, received: Date.now() })
+    if (wake) port.postMessage(undefined)
+    if (count < Math.min(room.count, mostAtOnce)) return all
+  }
+}
+
+while (!writer.stopped) {
+  if (sockets.poll(list, fds.length, pollMs) <= 0) continue
+  let most = 0
+  for (let index = 0; index < fds.length; index++) {
+    if (isReady(list, index)) most = Math.max(most, empty(index))
+  }
+  if (most >= much) sockets.sleep(gatherMicroseconds)
+}
