@@ -64,3 +64,5 @@ while (!writer.stopped) {
   }
   if (most >= much) sockets.sleep(gatherMicroseconds)
 }
+// What has arrived is read, as far as there is room.
+for (let index = 0; index < fds.length; index++) empty(index)
