@@ -50,13 +50,17 @@ export type CellsByName<T extends Table> = {
   readonly [C in T['columns'][number] as C['name']]: CellsOf<C['type']>
 }
 
+/** A column's cells as they travel. Valid until the next write, or until another column is asked for. */
+export interface Run {
+  form: Form
+  bytes: Uint8Array
+}
+
 /** What a batch can do with a column without knowing its type. */
 interface Storage {
   wipe(from: number, to: number): void
-  /** The narrowest form of the first `rows` cells, undefined if all are zero. */
-  form(rows: number): Form | undefined
-  /** The Native bytes of the first `rows` cells in a form that holds them. Valid until the next call of any column. */
-  native(rows: number, form: Form): Uint8Array
+  /** The first `rows` cells in the narrowest form; undefined if all are zero. */
+  native(rows: number): Run | undefined
   /** Bytes in use, for the bound. */
   size(rows: number): number
 }
@@ -78,10 +82,8 @@ export interface Batch<T extends Table = Table> {
   commitMany(count: number): void
   /** Bytes of the committed rows. */
   size(): number
-  /** In which form a column travels; undefined if all its cells are zero or empty. */
-  form(column: number): Form | undefined
-  /** The column's Native bytes in that form. Valid until the next write, or the next call. */
-  native(column: number, form: Form): Uint8Array
+  /** A column's committed cells in the narrowest form; undefined if all are zero or empty. */
+  native(column: number): Run | undefined
   /** Forgets all rows and wipes their cells. */
   clear(): void
 }
@@ -140,8 +142,7 @@ export function createBatch<const T extends Table>(
       for (const storage of storages) sum += storage.size(rows)
       return sum
     },
-    form: column => storages[column]!.form(rows),
-    native: (column, form) => storages[column]!.native(rows, form),
+    native: column => storages[column]!.native(rows),
     clear() {
       for (const storage of storages) storage.wipe(0, rows + claimed)
       rows = 0
@@ -199,20 +200,12 @@ class NumberStorage implements Storage, NumberCells {
   size(rows: number) {
     return rows * this.values.BYTES_PER_ELEMENT
   }
-  form(rows: number) {
-    if (isZero(this.#whole(rows))) return undefined
-    if (this.#type === 'DateTime' || this.#type === 'UInt8') return this.#type
-    const words = new Uint32Array(this.#buffer)
-    let bits = 0
-    for (let at = Math.ceil(this.size(rows) / 4) - 1; at >= 0; at--) bits |= words[at]!
-    return formOf(this.#type === 'UInt16' ? (bits >>> 16) | (bits & 0xffff) : bits >>> 0)
-  }
-  native(rows: number, form: Form) {
-    if (form === this.#type) return this.#whole(rows)
-    return lowBytes(this.#buffer, widths[this.#type], rows, form)
-  }
-  #whole(rows: number) {
-    return new Uint8Array(this.#buffer, 0, this.size(rows))
+  native(rows: number): Run | undefined {
+    const whole = new Uint8Array(this.#buffer, 0, this.size(rows))
+    if (isZero(whole)) return undefined
+    const wide = this.#type === 'UInt32' && narrowed(new Uint32Array(this.#buffer, 0, rows))
+    const short = this.#type === 'UInt16' && bytesOf(new Uint16Array(this.#buffer, 0, rows))
+    return wide || short || { form: this.#type, bytes: whole }
   }
 }
 
@@ -233,24 +226,21 @@ class WideStorage implements Storage, WideCells {
   size(rows: number) {
     return 8 * rows
   }
-  form(rows: number) {
-    if (isZero(this.#whole(rows))) return undefined
-    if (this.#type !== 'UInt64') return this.#type
+  native(rows: number): Run | undefined {
+    const whole = new Uint8Array(this.words.buffer, 0, 8 * rows)
+    if (isZero(whole)) return undefined
+    return (this.#type === 'UInt64' && this.#low(rows)) || { form: this.#type, bytes: whole }
+  }
+  /** Undefined if that is not all of them. */
+  #low(rows: number): Run | undefined {
     const { words } = this
-    let low = 0
-    for (let at = 0; at < 2 * rows; at += 2) {
-      if (words[at + 1] !== 0) return this.#type
-      low |= words[at]!
+    const low = new Uint32Array(scratch.words(rows), 0, rows)
+    let high = 0
+    for (let row = 0; row < rows; row++) {
+      high |= words[2 * row + 1]!
+      low[row] = words[2 * row]!
     }
-    return formOf(low >>> 0)
-  }
-  native(rows: number, form: Form) {
-    return form === this.#type
-      ? this.#whole(rows)
-      : lowBytes(this.words.buffer as ArrayBuffer, 8, rows, form)
-  }
-  #whole(rows: number) {
-    return new Uint8Array(this.words.buffer, 0, 8 * rows)
+    return high === 0 ? (narrowed(low) ?? { form: 'UInt32', bytes: asBytes(low) }) : undefined
   }
 }
 
@@ -285,24 +275,19 @@ class AddressStorage implements Storage, AddressCells {
   size(rows: number) {
     return 16 * rows
   }
-  form(rows: number) {
-    if (isZero(this.bytes.subarray(0, 16 * rows))) return undefined
+  native(rows: number): Run | undefined {
+    const whole = this.bytes.subarray(0, 16 * rows)
+    if (isZero(whole)) return undefined
     const words = this.#words
-    for (let at = 0; at < 4 * rows; at += 4) {
-      if (words[at + 2] !== mapped || words[at] !== 0 || words[at + 1] !== 0) return 'IPv6'
-    }
-    return 'IPv4'
-  }
-  native(rows: number, form: Form) {
-    if (form === 'IPv6') return this.bytes.subarray(0, 16 * rows)
-    const words = this.#words
-    const numbers = new Uint32Array(scratch(4 * rows), 0, rows)
-    // The engine holds an IPv4 address as a number.
-    for (let row = 0; row < rows; row++) {
-      const word = words[4 * row + 3]!
+    const numbers = new Uint32Array(scratch.words(rows), 0, rows)
+    let other = 0
+    for (let row = 0, at = 0; row < rows; row++, at += 4) {
+      const word = words[at + 3]!
+      other |= words[at]! | words[at + 1]! | (words[at + 2]! ^ mapped)
+      // The engine holds an IPv4 address as a number.
       numbers[row] = (word << 24) | ((word & 0xff00) << 8) | ((word >>> 8) & 0xff00) | (word >>> 24)
     }
-    return new Uint8Array(numbers.buffer, 0, 4 * rows)
+    return other === 0 ? { form: 'IPv4', bytes: asBytes(numbers) } : { form: 'IPv6', bytes: whole }
   }
 }
 
@@ -313,40 +298,44 @@ function isZero(bytes: Uint8Array): boolean {
   return zeros.compare(bytes, 0, bytes.length, 0, bytes.length) === 0
 }
 
-function formOf(bits: number): 'UInt8' | 'UInt16' | 'UInt32' {
-  return bits > 0xffff ? 'UInt32' : bits > 0xff ? 'UInt16' : 'UInt8'
+/** Memory for runs, used for each again: of numbers in four bytes, in two, and in one. */
+const scratch = { words: grown(), shorts: grown(), bytes: grown() }
+
+function grown(): (cells: number) => ArrayBuffer {
+  let memory = new ArrayBuffer(0)
+  return cells => {
+    if (memory.byteLength < 4 * cells) memory = new ArrayBuffer(4 * cells)
+    return memory
+  }
 }
 
-let memory = new ArrayBuffer(0)
-
-function scratch(bytes: number): ArrayBuffer {
-  if (memory.byteLength < bytes) memory = new ArrayBuffer(bytes)
-  return memory
+/** The numbers in two bytes or in one; undefined if they need more. */
+function narrowed(values: Uint32Array): Run | undefined {
+  const shorts = new Uint16Array(scratch.shorts(values.length), 0, values.length)
+  let bits = 0
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i]!
+    bits |= value
+    shorts[i] = value
+  }
+  if (bits >>> 16 !== 0) return undefined
+  return (bits <= 0xff && bytesOf(shorts)) || { form: 'UInt16', bytes: asBytes(shorts) }
 }
 
-/** The low bytes of numbers that are `width` bytes wide: the memory is little-endian. */
-function lowBytes(numbers: ArrayBuffer, width: number, rows: number, form: Form): Uint8Array {
-  const step = width / widths[form]
-  const to = scratch(rows * widths[form])
-  if (form === 'UInt8') pickBytes(new Uint8Array(numbers), step, new Uint8Array(to, 0, rows))
-  else if (form === 'UInt16')
-    pickShorts(new Uint16Array(numbers), step, new Uint16Array(to, 0, rows))
-  else pickWords(new Uint32Array(numbers), step, new Uint32Array(to, 0, rows))
-  return new Uint8Array(to, 0, rows * widths[form])
+/** The numbers in a byte each; undefined if they need more. */
+function bytesOf(values: Uint16Array): Run | undefined {
+  const bytes = new Uint8Array(scratch.bytes(values.length), 0, values.length)
+  let bits = 0
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i]!
+    bits |= value
+    bytes[i] = value
+  }
+  return bits > 0xff ? undefined : { form: 'UInt8', bytes }
 }
 
-// The same three times: an access to arrays of several types is many times slower.
-
-function pickBytes(from: Uint8Array, step: number, to: Uint8Array) {
-  for (let i = 0; i < to.length; i++) to[i] = from[step * i]!
-}
-
-function pickShorts(from: Uint16Array, step: number, to: Uint16Array) {
-  for (let i = 0; i < to.length; i++) to[i] = from[step * i]!
-}
-
-function pickWords(from: Uint32Array, step: number, to: Uint32Array) {
-  for (let i = 0; i < to.length; i++) to[i] = from[step * i]!
+function asBytes({ buffer, byteOffset, byteLength }: Uint16Array | Uint32Array): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength)
 }
 
 const encoder = new TextEncoder()
@@ -397,13 +386,10 @@ class TextStorage implements Storage, TextCells {
     return this.#filled >= rows ? this.#begins[rows]! : this.used + rows - this.#filled
   }
 
-  form(rows: number) {
-    return this.used === 0 || rows === 0 ? undefined : 'String'
-  }
-
-  native(rows: number) {
+  native(rows: number): Run | undefined {
+    if (this.used === 0) return undefined
     if (this.#filled < rows) this.#advance(rows, 0)
-    return this.#arena.subarray(0, this.#begins[rows])
+    return { form: 'String', bytes: this.#arena.subarray(0, this.#begins[rows]) }
   }
 
   /** Pads to `row` with empty strings, takes back what the row held, and makes room. */

@@ -16,27 +16,24 @@ export function encodeNative(
   batch: Batch,
   allocate: (length: number) => Uint8Array = length => new Uint8Array(length),
 ): Uint8Array {
-  const { rows, table } = batch
-  const columns: { index: number; name: string; form: Form; length: number }[] = []
-  let length = 20
-  for (const [index, { name, type }] of (table.columns as readonly Column[]).entries()) {
+  const columns: readonly Column[] = batch.table.columns
+  const names = columns.reduce((sum, { name }) => sum + name.length, 0)
+  const out = allocate(20 + names + 30 * columns.length + batch.size())
+  // How many columns travel is known at the end; of fewer than 128 the varint is a byte.
+  let at = putVarint(out, 1, batch.rows)
+  let count = 0
+  for (const [index, { name, type }] of columns.entries()) {
     // The first tells that these are rows of the table.
-    const form = batch.form(index) ?? (index === 0 ? type : undefined)
-    if (form === undefined) continue
-    const bytes = form === 'String' ? batch.native(index, form).length : rows * widths[form]
-    columns.push({ index, name, form, length: bytes })
-    length += 10 + name.length + form.length + bytes
-  }
-  const out = allocate(length)
-  let at = putVarint(out, 0, columns.length)
-  at = putVarint(out, at, rows)
-  for (const { index, name, form } of columns) {
+    const zeros = () => ({ form: type, bytes: new Uint8Array(widths[type] * batch.rows) })
+    const run = batch.native(index) ?? (index === 0 ? zeros() : undefined)
+    if (run === undefined) continue
+    count++
     at = putAscii(out, at, name)
-    at = putAscii(out, at, form)
-    const run = batch.native(index, form)
-    out.set(run, at)
-    at += run.length
+    at = putAscii(out, at, run.form)
+    out.set(run.bytes, at)
+    at += run.bytes.length
   }
+  out[0] = count
   return out.subarray(0, at)
 }
 
