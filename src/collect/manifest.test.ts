@@ -133,6 +133,10 @@ test('a datagram is known by its bytes, its listener and its sender', () => {
   const hash = hashDatagram(1, bytes)
   expect(Number.isSafeInteger(hash)).toBe(true)
   expect(hashDatagram(1, Buffer.from(bytes))).toBe(hash)
+  for (const length of [500, 1400]) {
+    const shared = new Uint8Array(new SharedArrayBuffer(length)).fill(7)
+    expect(hashDatagram(1, shared)).toBe(hashDatagram(1, bytes.subarray(0, length)))
+  }
   for (const source of ['traps 10.0.0.1', 'syslog_udp 10.0.0.2']) {
     const other = hashSource(source)
     for (const sent of [bytes, Buffer.alloc(500, 7)]) {

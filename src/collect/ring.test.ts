@@ -35,6 +35,19 @@ describe('the ring', () => {
     expect(ring.state()).toMatchObject({ datagrams: 0, bytes: 0, claimed: 2 })
   })
 
+  test('keeps a copy of what lies in memory that threads share', () => {
+    const shared = new Uint8Array(new SharedArrayBuffer(4))
+    const ring = createRing(bounds)
+    for (const value of [1, 2]) {
+      shared.fill(value)
+      ring.hear({ ...heard(value), bytes: shared.subarray(0, 2) }, 0)
+    }
+    expect([ring.next()?.bytes, ring.next()?.bytes]).toEqual([
+      Uint8Array.of(1, 1),
+      Uint8Array.of(2, 2),
+    ])
+  })
+
   test('takes back what was promised to a segment that was never stored', () => {
     const ring = ringOf([1, 2, 3, 4])
     ring.claim('stored', manifest([1]), 0, 10)
