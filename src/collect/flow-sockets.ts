@@ -16,7 +16,7 @@ import {
   type ListenerConfig,
   warnOfTightBuffer,
 } from './listen.ts'
-import type { LargeDatagram, SocketThreadData } from './socket-thread.ts'
+import type { SocketThreadData, SocketThreadMessage } from './socket-thread.ts'
 import { nameBytes, type Sockets } from './sockets.ts'
 import { createTrays, createTraysReader, type Range, slotBytes, type TraysReader } from './trays.ts'
 
@@ -114,8 +114,8 @@ export function createFlowSockets(
     }
   }
 
-  function keep(message: LargeDatagram | undefined) {
-    if (message !== undefined) large.set(message.slot, message.bytes)
+  function keep(message: SocketThreadMessage) {
+    if (typeof message === 'object') large.set(message.slot, message.bytes)
   }
 
   return {
@@ -127,7 +127,9 @@ export function createFlowSockets(
       trays = createTraysReader(shared)
       const { port1, port2 } = new MessageChannel()
       port = port1
-      port.on('message', message => {
+      const reading = Promise.withResolvers<void>()
+      port.on('message', (message: SocketThreadMessage) => {
+        if (message === 'reading') reading.resolve()
         keep(message)
         drainLater()
       })
@@ -147,8 +149,7 @@ export function createFlowSockets(
       thread.on('exit', () => {
         if (!stopping) throw new Error('the thread that reads the sockets has ended')
       })
-      // Nobody is asleep before it is said here.
-      drainLater()
+      await reading.promise
     },
     async stop() {
       stopping = true

@@ -13,8 +13,11 @@ export interface SocketThreadData {
   port: MessagePort
 }
 
-/** A datagram that is larger than its slot; it comes before its range. */
-export interface LargeDatagram {
+/** What it says: once that it reads, then when there is more, and what is larger than its slot. */
+export type SocketThreadMessage = 'reading' | 'more' | LargeDatagram
+
+/** It comes before the range that it is in. */
+interface LargeDatagram {
   slot: number
   bytes: Uint8Array
 }
@@ -32,6 +35,7 @@ const sockets = loadSockets()
 if (sockets === undefined) throw new Error('there are no such sockets here')
 const writer = createTraysWriter(trays, sockets.placeOf)
 const list = pollList(fds)
+port.postMessage('reading' satisfies SocketThreadMessage)
 
 /** @returns how many datagrams there were */
 function empty(index: number): number {
@@ -48,10 +52,10 @@ function empty(index: number): number {
     all += count
     for (let slot = room.first; slot < room.first + count; slot++) {
       if (writer.lengthOf(slot) <= slotBytes) continue
-      port.postMessage({ slot, bytes: writer.whole(slot)! } satisfies LargeDatagram)
+      port.postMessage({ slot, bytes: writer.whole(slot)! } satisfies SocketThreadMessage)
     }
     const wake = writer.publish({ first: room.first, count, socket: index, received: Date.now() })
-    if (wake) port.postMessage(undefined)
+    if (wake) port.postMessage('more' satisfies SocketThreadMessage)
     if (count < Math.min(room.count, mostAtOnce)) return all
   }
 }

@@ -21,7 +21,7 @@ export interface Trays {
 /** Of a datagram in its slot; what exceeds it goes another way. */
 export const slotBytes = 2048
 /** Of a `struct mmsghdr` on 64 bits; the length that was received stands at 56. */
-export const headerBytes = 64
+const headerBytes = 64
 const lengthAt = 56
 const vectorBytes = 16
 const maxDatagramBytes = 65_536
