@@ -1,6 +1,9 @@
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { createServer } from 'node:https'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { buffer } from 'node:stream/consumers'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { systemClock } from '../lib/clock.ts'
 import type { Component } from '../lib/component.ts'
@@ -9,11 +12,12 @@ import { createMetrics } from '../lib/metrics.ts'
 import { type Authority, openAuthority } from '../lib/tls.ts'
 import { createBatch } from '../telemetry/batch.ts'
 import { encodeNative } from '../telemetry/native.ts'
+import { readRuns } from '../telemetry/runs.ts'
 import { tables } from '../telemetry/tables.ts'
 import { createDelivery } from './deliver.ts'
 import type { ReceivedSegments } from './link.ts'
 import { createReceiver, type SegmentStore } from './receive.ts'
-import { compressBody } from './segment.ts'
+import { compressBody, decompressBody } from './segment.ts'
 import { createSpool, type Spool } from './spool.ts'
 
 let dir: string
@@ -126,6 +130,28 @@ describe('delivery', () => {
     await delivery(spool, 'a', server.port)
     await vi.waitFor(() => expect(spool.waiting('a')).toBe(0), 5000)
     expect(sorted(inserts)).toEqual([3, 5])
+  })
+
+  test('brings every column in its own type to a server that knows no other', async () => {
+    const blocks: Uint8Array[] = []
+    const { key, cert, ca } = await authority.issue({ role: 'server', name: 's', hosts: [] })
+    const old = createServer({ key, cert, ca, requestCert: true }, async (request, response) => {
+      const body = await buffer(request)
+      if (request.method === 'GET') {
+        return void response.end(JSON.stringify({ flow: [], syslog: [], trap: [] }))
+      }
+      if (request.method === 'PUT') blocks.push(await decompressBody(body, 1e6))
+      response.end('{}')
+    })
+    await new Promise<void>(resolve => old.listen(0, '127.0.0.1', resolve))
+    const spool = await spoolOf('a')
+    await seal(spool, 1)
+    const lane = await delivery(spool, 'a', (old.address() as AddressInfo).port)
+    await vi.waitFor(() => expect(spool.waiting('a')).toBe(0), 5000)
+    await stopped(lane)
+    old.close()
+    const { runs } = readRuns(blocks[0]!, tables.syslog)
+    expect(runs.map(({ form }) => form)).toEqual(tables.syslog.columns.map(({ type }) => type))
   })
 
   test('goes on with the other server while one is away, and catches up when it is back', async () => {

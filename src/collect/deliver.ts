@@ -25,10 +25,10 @@ import {
   collectorAnswer,
   linkHeaders,
   linkPaths,
-  receivedSegments,
+  receivedAnswer,
 } from './link.ts'
 import { emptyManifest, encodeManifest } from './manifest.ts'
-import type { Sealed, WholeSegment } from './segment.ts'
+import { forOlder, type Parcel, type Sealed, type WholeSegment } from './segment.ts'
 import type { Settlement } from './settlement.ts'
 import type { Waiting } from './shelves.ts'
 import type { Spool } from './spool.ts'
@@ -74,14 +74,6 @@ interface Answer {
   retryAfter?: string | undefined
 }
 
-/** What a server gets of a segment. */
-interface Parcel {
-  rows: number
-  nativeBytes: number
-  body: Uint8Array
-  sha256: string
-}
-
 /** What waits for a server, of one kind. */
 interface Lane {
   kind: Kind
@@ -120,6 +112,7 @@ export function createDelivery(
   let waking = new AbortController()
   let running: Promise<void> = Promise.resolve()
   let reachable = false
+  let takesNarrow = true
   let delivered = 0
   let lastError: string | null = null
 
@@ -132,8 +125,9 @@ export function createDelivery(
       try {
         const has = await call('GET', linkPaths.segments(spool.collector), { signal })
         if (has.status !== 200) throw new Error(`${has.status}: ${has.text.slice(0, 200)}`)
-        const received = receivedSegments.parse(JSON.parse(has.text))
+        const received = receivedAnswer.parse(JSON.parse(has.text))
         for (const kind of kinds) spool.received(server.name, kind, received[kind])
+        takesNarrow = received.narrow
         if (!reachable) deps.log.info({ server: server.name }, 'server reached')
         reachable = true
         lastError = null
@@ -301,7 +295,12 @@ export function createDelivery(
     return { status: 503, text: `not sent: ${error.message}` }
   }
 
-  function send({ kind, sequence }: Waiting, parcel: Parcel, signal: AbortSignal): Promise<Answer> {
+  async function send(
+    { kind, sequence }: Waiting,
+    whole: Parcel,
+    signal: AbortSignal,
+  ): Promise<Answer> {
+    const parcel = takesNarrow ? whole : await forOlder(kind, whole)
     return call('PUT', linkPaths.segment(spool.collector, kind, sequence), {
       signal,
       timeoutMs: segmentTimeoutMs,

@@ -78,6 +78,12 @@ export const receivedSegments = z.object({
 } satisfies Record<Kind, typeof ranges>)
 export type ReceivedSegments = z.output<typeof receivedSegments>
 
+export const receivedAnswer = receivedSegments.extend({
+  /** Columns may come narrower than the table has them, or not at all; not so before 0.3. */
+  narrow: z.boolean().default(false),
+})
+export type ReceivedAnswer = z.output<typeof receivedAnswer>
+
 /** What a collector says of itself, every two seconds. */
 export type CollectorState = z.output<typeof collectorState>
 

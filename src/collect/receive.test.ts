@@ -290,6 +290,7 @@ describe('the receiver', () => {
   test('answers what it has of a collector, and 404 to what it does not know', async () => {
     await start({ received: async () => ({ flow: [[0, 4]], syslog: [], trap: [] }) })
     expect((await call('GET', `/link/v1/segments/${collector}`)).json).toEqual({
+      narrow: true,
       flow: [[0, 4]],
       syslog: [],
       trap: [],

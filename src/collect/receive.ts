@@ -27,6 +27,7 @@ import {
   type LinkRoute,
   linkHeaders,
   linkPaths,
+  type ReceivedAnswer,
   type ReceivedSegments,
 } from './link.ts'
 import { decompressBody, nativeRows, type SegmentId } from './segment.ts'
@@ -186,7 +187,8 @@ export function createReceiver(deps: ReceiverDeps, config: ReceiverConfig): Rece
     const segments = method === 'GET' ? segmentsPath.exec(url) : null
     if (segments !== null) {
       demand(role, 'collector')
-      return json(response, 200, await storeAnswer(deps.store.received(segments[1]!)))
+      const received = await storeAnswer(deps.store.received(segments[1]!))
+      return json(response, 200, { ...received, narrow: true } satisfies ReceivedAnswer)
     }
     if (method === 'POST' && url === linkPaths.collectors) {
       demand(role, 'collector')

@@ -16,6 +16,8 @@ import { hash } from 'node:crypto'
 import { promisify } from 'node:util'
 import { constants, crc32, zstdCompress, zstdDecompress } from 'node:zlib'
 import type { Kind } from '../telemetry/table.ts'
+import { tables } from '../telemetry/tables.ts'
+import { widened } from '../telemetry/widen.ts'
 import { decodeManifest, encodeManifest, type Manifest, ManifestDamaged } from './manifest.ts'
 
 export const segmentHeaderBytes = 108
@@ -64,6 +66,15 @@ export interface WholeSegment {
   header: SegmentHeader
   body: Buffer
   manifest: Manifest | undefined
+}
+
+/** What a server gets of a segment. */
+export interface Parcel {
+  rows: number
+  nativeBytes: number
+  body: Uint8Array
+  /** Of the body, hexadecimal. */
+  sha256: string
 }
 
 /** Bytes that are not one whole segment: torn, damaged or of another format. */
@@ -166,6 +177,13 @@ export function compressBody(native: Uint8Array): Promise<Buffer> {
 /** The Native block of a body. Rejects on what is not zstd and beyond `maxBytes`. */
 export function decompressBody(body: Uint8Array, maxBytes: number): Promise<Buffer> {
   return decompressAsync(body, { chunkSize, maxOutputLength: maxBytes })
+}
+
+/** The same for a server that wants every column in its own type. */
+export async function forOlder(kind: Kind, { rows, nativeBytes, body }: Parcel): Promise<Parcel> {
+  const native = widened(await decompressBody(body, nativeBytes), tables[kind])
+  const wide = await compressBody(native)
+  return { rows, nativeBytes: native.length, body: wide, sha256: hash('sha256', wide) }
 }
 
 /** The rows that a Native block says it has, undefined if it does not begin like one. */

@@ -4,7 +4,9 @@ import { formatAddress, parseAddress } from './address.ts'
 import { createBatch } from './batch.ts'
 import { createTableSql } from './ddl.ts'
 import { decodeNative, encodeNative } from './native.ts'
+import { readRuns } from './runs.ts'
 import { tables } from './tables.ts'
+import { widened } from './widen.ts'
 
 const noSeal = () => {
   throw new Error('not expected to be full')
@@ -87,19 +89,6 @@ describe('a batch', () => {
 })
 
 describe('a Native block', () => {
-  /** Names and types of its columns, as they stand in it. */
-  function formsOf(native: Uint8Array): Record<string, string> {
-    const text = Buffer.from(native).toString('latin1')
-    const found = tables.flow.columns.flatMap(({ name }) => {
-      const lead = `${String.fromCharCode(name.length)}${name}`
-      const at = text.indexOf(lead)
-      if (at < 0) return []
-      const from = at + lead.length
-      return [[name, text.slice(from + 1, from + 1 + text.charCodeAt(from))]]
-    })
-    return Object.fromEntries(found)
-  }
-
   test('has a column only if it says something, as narrow as its largest cell allows', () => {
     const batch = createBatch(tables.flow, 4, noSeal)
     const { cells } = batch
@@ -118,7 +107,8 @@ describe('a Native block', () => {
       batch.commit()
     }
     const native = encodeNative(batch)
-    expect(formsOf(native)).toEqual({
+    const { runs } = readRuns(native, tables.flow)
+    expect(Object.fromEntries(runs.map(({ name, form }) => [name, form]))).toEqual({
       time: 'DateTime',
       received: 'DateTime64(3)',
       src_addr: 'IPv4',
@@ -135,6 +125,33 @@ describe('a Native block', () => {
       { src_addr: '192.0.2.7', dst_addr: '192.0.2.8', bytes: 2 ** 32 - 1, next_hop: '::', tos: 0 },
       { dst_addr: '2001:db8::1', bytes: 2 ** 32, packets: 2 ** 32 - 1, in_if: 65_535 },
     ])
+  })
+
+  test('says the same with every column in its own type, for programs that know no other', () => {
+    const batch = createBatch(tables.flow, 4, noSeal)
+    const { cells } = batch
+    for (let i = 0; i < 2; i++) {
+      const row = batch.claim()
+      cells.time.values[row] = 1_700_000_000
+      cells.src_addr.setV4(row, Uint8Array.of(192, 0, 2, 7 + i), 0)
+      cells.in_if.values[row] = 200 + 1000 * i
+      cells.packets.set(row, 255)
+      batch.commit()
+    }
+    const wide = widened(encodeNative(batch), tables.flow)
+    const { runs } = readRuns(wide, tables.flow)
+    expect(runs.map(({ name, form }) => `${name} ${form}`)).toEqual(
+      tables.flow.columns.map(({ name, type }) => `${name} ${type}`),
+    )
+    expect(decodeNative(wide, tables.flow).toRows()).toEqual(
+      decodeNative(encodeNative(batch), tables.flow).toRows(),
+    )
+    const texts = createBatch(tables.syslog, 4, noSeal)
+    texts.cells.raw.setText(texts.claim(), 'grüße')
+    texts.commit()
+    const block = widened(encodeNative(texts), tables.syslog)
+    expect(decodeNative(block, tables.syslog).toRows()).toMatchObject([{ raw: 'grüße', host: '' }])
+    expect(widened(block, tables.syslog)).toEqual(block)
   })
 
   test('says the same in whatever forms its columns travel', () => {
