@@ -125,6 +125,26 @@ describe.skipIf(sockets === undefined)(title, () => {
     await made.stop()
   })
 
+  test('tell the senders of either family, whose datagrams come after each other', async () => {
+    const came: string[] = []
+    const { listeners } = await listen(
+      [
+        { name: 'netflow', address: '::1', port: 0 },
+        { name: 'sflow', address: '127.0.0.1', port: 0 },
+      ],
+      ({ listener, address }) => came.push(`${listener} ${address}`),
+    )
+    for (let i = 0; i < 50; i++) {
+      await send(Buffer.alloc(1), listeners[1]!.port)
+      await send(Buffer.alloc(1), listeners[0]!.port, '::1')
+      await until(
+        () => came.length === 2 * (i + 1),
+        () => came,
+      )
+    }
+    expect(new Set(came)).toEqual(new Set(['netflow ::1', 'sflow 127.0.0.1']))
+  })
+
   test('say which port is taken', async () => {
     const first = await listen([{ name: 'netflow', address: '127.0.0.1', port: 0 }])
     const { port } = first.listeners[0]!

@@ -22,6 +22,7 @@ export interface Trays {
 export const slotBytes = 2048
 /** Of a `struct mmsghdr` on 64 bits; the length that was received stands at 56. */
 const headerBytes = 64
+const nameLengthAt = 8
 const lengthAt = 56
 const vectorBytes = 16
 const maxDatagramBytes = 65_536
@@ -126,6 +127,10 @@ export function createTraysWriter(
       return bytes
     },
     publish({ first, count, socket, received }) {
+      // The kernel has put the length of a name there, which bounds the next one.
+      for (let slot = first; slot < first + count; slot++) {
+        words[(headerBytes * slot + nameLengthAt) / 4] = nameBytes
+      }
       const published = control[word.published]!
       const at = placeOfRange(published)
       control[at] = first
@@ -197,7 +202,7 @@ function layOut(
     const header = headerBytes * slot
     const vector = headerBytes * slots + 2 * vectorBytes * slot
     pointer(header, places.headers + BigInt(namesAt(slots) + nameBytes * slot))
-    view.setUint32(header + 8, nameBytes, true)
+    view.setUint32(header + nameLengthAt, nameBytes, true)
     pointer(header + 16, places.headers + BigInt(vector))
     pointer(header + 24, 2n)
     pointer(vector, places.data + BigInt(slotBytes * slot))
