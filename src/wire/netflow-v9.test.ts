@@ -204,6 +204,20 @@ describe('a record', () => {
     ])
   })
 
+  test('takes the prefix length of either family that is not zero', () => {
+    const fields: Field[] = [
+      [9, 1],
+      [29, 1],
+      [13, 1],
+      [30, 1],
+    ]
+    const { rows } = rowsOf(fields, [24, 0, 0, 64], [0, 48, 16, 0])
+    expect(rows).toMatchObject([
+      { src_mask: 24, dst_mask: 64 },
+      { src_mask: 48, dst_mask: 16 },
+    ])
+  })
+
   test('takes its times from the uptime, modulo 2^32', () => {
     const fields: Field[] = [
       [22, 4],
