@@ -13,7 +13,6 @@ import type { Log } from '../lib/log.ts'
 import type { Metrics } from '../lib/metrics.ts'
 import { createTally } from '../lib/tally.ts'
 import type { Identity } from '../lib/tls.ts'
-import { createSyslogFramer } from '../wire/syslog-stream.ts'
 import type { AloneBounds } from './alone.ts'
 import { createAloneFile } from './alone-file.ts'
 import { createBlockMemory } from './block-memory.ts'
@@ -25,7 +24,6 @@ import { sayHello } from './hello.ts'
 import { type Arrival, createIntake } from './intake.ts'
 import type { ClaimAnswer, CollectorState } from './link.ts'
 import {
-  createTcpListener,
   createUdpListener,
   flowListeners,
   type Listener,
@@ -41,6 +39,7 @@ import type { CollectorSettings, PairConfig } from './settings.ts'
 import { createSettlement } from './settlement.ts'
 import type { Sockets } from './sockets.ts'
 import { createSpool } from './spool.ts'
+import { createStreams, type StreamProblem } from './streams.ts'
 import { createTemplatesFile } from './templates-file.ts'
 
 export type { CollectorState } from './link.ts'
@@ -89,21 +88,14 @@ export interface CollectorDeps {
 
 const sealMs = 1000
 const reportMs = 2000
-const idleConnectionMs = 3_600_000
 /** What a stop may take: for the disk, then for the servers. */
 const stopMs = { seal: 10_000, deliver: 3000 }
-/** In which connections may end by themselves when the server stands by. */
-const retireMs = 300
 /** An INFORM is answered when another host has its row too; or after so long, if one could have. */
 const elsewhereMs = 800
 const aloneMarginMs = 30_000
 const maxAlone = 8_000_000
 
-type ListenProblem =
-  | 'decoder-failed'
-  | 'connection-refused'
-  | 'connection-displaced'
-  | 'not-listening'
+type ListenProblem = 'decoder-failed' | StreamProblem
 
 interface Destination extends NamedServer {
   delivery: Delivery
@@ -143,7 +135,7 @@ export function createCollector(
     {
       ...deps,
       spool,
-      onRelief: () => syslogTcp?.resume(),
+      onRelief: () => streams.resume(),
       onCompressed: block => memory.giveBack(block),
     },
     { maxWaitingBytes: config.memoryBytes },
@@ -184,7 +176,7 @@ export function createCollector(
         onDisk?.()
         if (block.kind === 'trap') void elsewhere(sequence).then(onSealed)
       })
-      if (sealer.congested) syslogTcp?.pause()
+      if (sealer.congested) streams.pause()
     },
     reply: (bytes, address, port, at) => trapListener?.reply(bytes, address, port, at),
     onFailure: (listener, error) => tally.count('decoder-failed', () => ({ listener, error })),
@@ -204,8 +196,6 @@ export function createCollector(
   /** Datagrams that were read before. */
   let skipped = 0
   let startedAt = new Date(0)
-  /** Opening and closing of the syslog port, one after the other. */
-  let turning: Promise<void> = Promise.resolve()
 
   const section = pair === undefined ? 'listen' : 'collect.listen'
   const senders = {
@@ -222,26 +212,21 @@ export function createCollector(
   else listeners.push(...flowSockets.listeners)
   addUdp('syslog_udp')
   const trapListener = addUdp('traps')
-  const syslogTcp =
-    listen.syslog_tcp === false
-      ? undefined
-      : createTcpListener(
-          {
-            log,
-            onRefused: () => tally.count('connection-refused'),
-            onDisplaced: () => tally.count('connection-displaced'),
-          },
-          {
-            name: 'syslog_tcp',
-            section,
-            address: listen.address,
-            port: listen.syslog_tcp,
-            maxConnections: listen.maxConnections,
-            idleMs: idleConnectionMs,
-          },
-          readStream,
-        )
-  if (syslogTcp !== undefined) listeners.push(syslogTcp)
+  const streams = createStreams(
+    {
+      log,
+      onMessage(bytes, sender) {
+        if (accepting) intake.takeMessage(bytes, sender, clock.wall())
+      },
+      onFlows(bytes, sender, port) {
+        if (accepting) intake.takeFlows(bytes, sender, port, clock.wall())
+      },
+      onSyslogProblem: intake.syslogProblem,
+      onProblem: (problem, detail) => tally.count(problem, detail),
+    },
+    { ...listen, section, ports: listen },
+  )
+  listeners.push(...streams.listeners)
 
   function flowConfigs() {
     const { address, bufferBytes } = listen
@@ -288,28 +273,6 @@ export function createCollector(
       arrival.source = sender.name
     }
     reception.hear(arrival)
-  }
-
-  function readStream(remote: string) {
-    let messages = 0
-    const framer = createSyslogFramer(
-      {
-        onMessage(bytes) {
-          messages++
-          if (accepting) intake.takeMessage(bytes, remote, clock.wall())
-        },
-        onProblem: intake.syslogProblem,
-      },
-      { maxBytes: listen.maxMessageBytes },
-    )
-    return {
-      push(bytes: Uint8Array) {
-        messages = 0
-        framer.push(bytes)
-        return messages
-      },
-      end: () => framer.end(),
-    }
   }
 
   function otherNames(): string[] {
@@ -381,34 +344,21 @@ export function createCollector(
     end()
   }
 
-  /** The syslog port over TCP is open on the active only, so that senders look for the active. */
-  function turnTcp() {
-    if (syslogTcp === undefined || reception === undefined) return
-    turning = turning.then(async () => {
-      const wanted = accepting && reception.role().active
-      if (wanted === tcpOpen) return
-      try {
-        if (wanted) await syslogTcp.start()
-        else await syslogTcp.retire(retireMs)
-        tcpOpen = wanted
-      } catch (error) {
-        tally.count('not-listening', () => ({ error: (error as Error).message }))
-      }
-    })
+  function turnStreams() {
+    if (reception !== undefined) streams.turn(accepting && reception.role().active)
   }
-  let tcpOpen = false
 
   function tick() {
     intake.sealAll()
     reception?.tick()
     settlement?.tick()
     alone?.tick()
-    turnTcp()
+    turnStreams()
     if (reception === undefined || reception.role().active) void templates.save()
   }
 
   async function closeAll() {
-    await turning
+    await streams.settled()
     await flowSockets?.stop()
     for (const listener of listeners) await listener.stop()
     await Promise.all(destinations.map(close))
@@ -433,7 +383,7 @@ export function createCollector(
         await flowSockets?.start()
         for (const listener of listeners) await listener.start()
         // Opened once, so that a port that is taken is known before a takeover.
-        if (pair !== undefined) await syslogTcp?.stop()
+        if (pair !== undefined) for (const one of streams.listeners) await one.stop()
         for (const one of destinations) await open(one)
       } catch (error) {
         await closeAll()
@@ -452,7 +402,7 @@ export function createCollector(
     async stop() {
       if (timers.length === 0) return
       for (const timer of timers.splice(0)) clearInterval(timer)
-      await turning
+      await streams.settled()
       await flowSockets?.stop()
       for (const listener of listeners) if (listener !== trapListener) await listener.stop()
       accepting = false
@@ -467,7 +417,7 @@ export function createCollector(
 
     setRole(role, storing) {
       reception?.setRole(role, storing)
-      turnTcp()
+      turnStreams()
     },
     setAnswering: addresses => trapListener?.setAnswering(addresses),
     setServers,

@@ -42,6 +42,8 @@ export interface Intake {
   take(arrival: Arrival): void
   /** A message that came over a connection. */
   takeMessage(bytes: Uint8Array, sender: string, received: number): void
+  /** An IPFIX message that came over a connection. */
+  takeFlows(bytes: Uint8Array, sender: string, port: number, received: number): void
   /** What was wrong with a message before it could be taken. */
   syslogProblem(problem: SyslogProblem): void
   /** An INFORM that was taken before: answered again where it can be, and not to be taken. */
@@ -286,6 +288,16 @@ export function createIntake(deps: {
         syslog.decode(bytes, sender(from), 'tcp', received)
       } catch (error) {
         deps.onFailure('syslog_tcp', error)
+      }
+      if (deps.rank() !== undefined) lane.manifest.stream(lane.batch.rows)
+    },
+
+    takeFlows(bytes, from, port, received) {
+      const lane = begin('flow', received)
+      try {
+        flows.decode(bytes, sender(from), port, received, true)
+      } catch (error) {
+        deps.onFailure('ipfix_tcp', error)
       }
       if (deps.rank() !== undefined) lane.manifest.stream(lane.batch.rows)
     },

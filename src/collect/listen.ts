@@ -9,9 +9,9 @@ import type { Log } from '../lib/log.ts'
 import { parseAddress } from '../telemetry/address.ts'
 import { readKernelDrops } from './kernel-drops.ts'
 
-export type ListenerName = 'netflow' | 'ipfix' | 'sflow' | 'syslog_udp' | 'syslog_tcp' | 'traps'
-
-export type UdpListenerName = Exclude<ListenerName, 'syslog_tcp'>
+export type UdpListenerName = 'netflow' | 'ipfix' | 'sflow' | 'syslog_udp' | 'traps'
+export type StreamListenerName = 'syslog_tcp' | 'ipfix_tcp'
+export type ListenerName = UdpListenerName | StreamListenerName
 
 export const flowListeners = ['netflow', 'ipfix', 'sflow'] as const
 export type FlowListenerName = (typeof flowListeners)[number]
@@ -224,8 +224,8 @@ export interface TcpListener extends Listener {
 
 /** What takes one connection's bytes. */
 export interface StreamReader {
-  /** How many messages these bytes completed. */
-  push(bytes: Uint8Array): number
+  /** How many messages these bytes completed; undefined: the connection is to be closed. */
+  push(bytes: Uint8Array): number | undefined
   end(): void
 }
 
@@ -237,7 +237,7 @@ export interface StreamReader {
 export function createTcpListener(
   deps: { log: Log; onRefused: () => void; onDisplaced: () => void },
   config: ListenerConfig & { maxConnections: number; idleMs: number },
-  onConnection: (sender: string) => StreamReader,
+  onConnection: (sender: string, port: number) => StreamReader,
 ): TcpListener {
   /** With the sender; the longest silent first. */
   const open = new Map<TcpSocket, string>()
@@ -256,14 +256,16 @@ export function createTcpListener(
       return
     }
     open.set(socket, sender)
-    const reader = onConnection(sender)
+    const reader = onConnection(sender, socket.remotePort ?? 0)
     socket.setKeepAlive(true, 60_000)
     socket.setTimeout(config.idleMs, () => socket.destroy())
     socket.on('data', chunk => {
       open.delete(socket)
       open.set(socket, sender)
       bytes += chunk.length
-      messages += reader.push(chunk)
+      const completed = reader.push(chunk)
+      if (completed === undefined) socket.destroy()
+      else messages += completed
     })
     socket.on('close', () => {
       open.delete(socket)
@@ -409,6 +411,7 @@ const usualHolders: Record<ListenerName, string> = {
   sflow: 'another flow collector, or a second Keepwatch',
   syslog_udp: 'rsyslogd, syslog-ng, or a second Keepwatch',
   syslog_tcp: 'rsyslogd, syslog-ng, or a second Keepwatch',
+  ipfix_tcp: 'another flow collector, or a second Keepwatch',
   traps: 'snmptrapd, or a second Keepwatch',
 }
 

@@ -17,6 +17,7 @@ test('a collector needs a name, a folder and a server; the ports are the usual o
     sflow: 6343,
     syslog_udp: 514,
     syslog_tcp: 514,
+    ipfix_tcp: 4739,
     traps: 162,
   })
 })

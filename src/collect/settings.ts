@@ -33,6 +33,7 @@ const reception = {
         .default(''),
       netflow: port.default(2055),
       ipfix: port.default(4739),
+      ipfix_tcp: port.default(4739),
       sflow: port.default(6343),
       syslog_udp: port.default(514),
       syslog_tcp: port.default(514),

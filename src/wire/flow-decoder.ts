@@ -51,8 +51,15 @@ export interface FlowDecoder {
    * @param exporter the 16 bytes of the address that it came from (IPv4 mapped)
    * @param port the UDP port that it came from
    * @param received milliseconds since 1970
+   * @param session it came over a connection: only then may templates be withdrawn
    */
-  decode(bytes: Uint8Array, exporter: Uint8Array, port: number, received: number): void
+  decode(
+    bytes: Uint8Array,
+    exporter: Uint8Array,
+    port: number,
+    received: number,
+    session?: boolean,
+  ): void
   readonly templates: {
     export(): TemplatesSnapshot
     /** Files a snapshot, whatever it holds; how many templates were new. */
@@ -89,6 +96,7 @@ export function createFlowDecoder(
   const writer = createRecordWriter(deps.batch, bounds.fieldsPerTemplate)
   const sets = createSetDecoder({ writer, templates, report }, bounds)
   const v5 = netflowV5.createNetflowV5Decoder(deps.batch, report)
+  let inSession = false
   let committed = 0
   let sampling = 0
   const countedBatch: Batch<typeof flowTable> = Object.create(deps.batch, {
@@ -137,7 +145,7 @@ export function createFlowDecoder(
     domain.skewMs = exported - received
     const uptime = read32(bytes, 4)
     sets.open({ domain, version: flowVersion.netflow9, received, exported, uptime, port })
-    netflowV9.walkNetflowV9(bytes, visitorOf(domain))
+    netflowV9.walkNetflowV9(bytes, visitorOf(domain, port))
     sets.close()
     registry.sequence(domain, port).see(read32(bytes, 12), 1)
   }
@@ -148,15 +156,20 @@ export function createFlowDecoder(
     domain.skewMs = exported - received
     const uptime = Number.isNaN(domain.boot) ? domain.boot : uptimeSince(domain.boot, exported)
     sets.open({ domain, version: flowVersion.ipfix, received, exported, uptime, port })
-    ipfix.walkIpfix(bytes, visitorOf(domain))
+    ipfix.walkIpfix(bytes, visitorOf(domain, port))
     registry.sequence(domain, port).see(read32(bytes, 8), sets.close())
   }
 
-  function visitorOf(domain: Domain): netflowV9.SetVisitor {
+  function visitorOf(domain: Domain, port: number): netflowV9.SetVisitor {
     return {
       template: sets.template,
       data: sets.data,
       problem: problem => report(domain, problem),
+      // RFC 7011 §8.4: over UDP a withdrawal is to be ignored, because anybody can send it.
+      withdraw: (id, options) =>
+        inSession
+          ? templates.withdraw(domain, port, id, options)
+          : report(domain, 'withdrawal-ignored'),
     }
   }
 
@@ -176,7 +189,8 @@ export function createFlowDecoder(
   }
 
   return {
-    decode(bytes, address, port, received) {
+    decode(bytes, address, port, received, session = false) {
+      inSession = session
       if (bytes.length >= 4 && read32(bytes, 0) === 5) {
         decodeSflow5(bytes, address, port, received)
         return

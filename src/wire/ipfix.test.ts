@@ -136,6 +136,25 @@ describe('an IPFIX message', () => {
     expect(problems).toEqual(['withdrawal-ignored', 'withdrawal-ignored', 'withdrawal-ignored'])
     expect(decode(ipfix([set(256, plainRecord())]))).toHaveLength(1)
   })
+
+  test('can withdraw its own templates over a connection, one or all of a kind', () => {
+    const { decode, problems, decoder } = createBench()
+    const tcp = { port: 5000, session: true }
+    const options = optionsTemplate10(300, 1, [
+      [149, 4],
+      [34, 4],
+    ])
+    const withdrawn = (...sets: number[][]) => {
+      decode(ipfix([template, template10(257, [[4, 1]]), options]), tcp)
+      decode(ipfix(sets), tcp)
+      return decoder.templates.count
+    }
+    expect(withdrawn(set(2, u16(256), u16(0)))).toBe(2)
+    expect(withdrawn(set(2, u16(2), u16(0)))).toBe(1)
+    expect(withdrawn(set(3, u16(3), u16(0)))).toBe(2)
+    decode(ipfix([set(2, u16(2), u16(0))]), { port: 5001, session: true })
+    expect([decoder.templates.count, problems]).toEqual([2, []])
+  })
 })
 
 describe('a record', () => {

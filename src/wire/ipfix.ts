@@ -38,8 +38,7 @@ function walkTemplates(
     if (id === 0 && isZero(bytes, at, end)) return
     at += 4
     if (count === 0) {
-      // RFC 7011 §8.4: over UDP a withdrawal is to be ignored, because anybody can send it.
-      visitor.problem('withdrawal-ignored')
+      visitor.withdraw(id, options)
       continue
     }
     let scopes = 0

@@ -18,6 +18,8 @@ export interface SetVisitor {
   template(definition: Definition): void
   data(bytes: Uint8Array, at: number, end: number, template: number): void
   problem(problem: FlowProblem): void
+  /** A template is taken back; or all of its kind, if `id` is the id of their set. */
+  withdraw(id: number, options: boolean): void
 }
 
 /** Wall time of the header in milliseconds. */

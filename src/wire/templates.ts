@@ -52,6 +52,11 @@ export interface TemplateStore {
     definition: Definition,
   ): FlowProblem | 'same' | 'new'
   find(domain: Domain, port: number, received: number, id: number): Template | undefined
+  /**
+   * Forgets what the sender at a port has defined (RFC 7011 §8.1): one template, or all of their
+   * kind where `id` is that of their sets.
+   */
+  withdraw(domain: Domain, port: number, id: number, options: boolean): void
   /** Forgets what a domain defined. */
   forget(domain: Domain): void
 }
@@ -168,6 +173,15 @@ export function createTemplateStore(bounds: TemplateBounds): TemplateStore {
       }
       variant.lastUsed = received
       return variant.template
+    },
+    withdraw(domain, port, id, options) {
+      const all = id < 256
+      for (const [key, variants] of domain.templates) {
+        if (!all && key !== id) continue
+        dropWhere(domain, key, variants, ({ template, ports }) => {
+          return ports.includes(port) && (!all || template.options === options)
+        })
+      }
     },
     forget(domain) {
       for (const [id, variants] of domain.templates) dropWhere(domain, id, variants, () => true)

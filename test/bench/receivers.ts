@@ -80,6 +80,7 @@ async function startKeepwatch(workshop: Workshop, dir: string): Promise<Receiver
       sflow: false,
       syslog_udp: false,
       syslog_tcp: false,
+      ipfix_tcp: false,
       traps: false,
     },
     servers: [{ name: 'nobody', url: 'https://127.0.0.1:9' }],

@@ -151,7 +151,15 @@ export function settingsOf(
   servers: Record<string, number>,
   more: { listen?: object; quotaBytes?: number; memoryBytes?: number } = {},
 ) {
-  const anyPort = { netflow: 0, ipfix: 0, sflow: 0, syslog_udp: 0, syslog_tcp: 0, traps: 0 }
+  const anyPort = {
+    netflow: 0,
+    ipfix: 0,
+    sflow: 0,
+    syslog_udp: 0,
+    syslog_tcp: 0,
+    traps: 0,
+    ipfix_tcp: 0,
+  }
   return {
     name: 'lab',
     spool,

@@ -37,7 +37,15 @@ export interface Pair {
   linkPort(name: Name): number
 }
 
-const noPorts = { netflow: 0, ipfix: 0, sflow: 0, syslog_udp: 0, syslog_tcp: 0, traps: 0 }
+const noPorts = {
+  netflow: 0,
+  ipfix: 0,
+  sflow: 0,
+  syslog_udp: 0,
+  syslog_tcp: 0,
+  traps: 0,
+  ipfix_tcp: 0,
+}
 
 export function createPair(
   lab: Lab,

@@ -33,7 +33,15 @@ async function run(command: string, settings: object | string) {
   return keepwatch([command, '--settings', 'x.yaml'], folder)
 }
 
-const anyPort = { netflow: 0, ipfix: 0, sflow: 0, syslog_udp: 0, syslog_tcp: 0, traps: 0 }
+const anyPort = {
+  netflow: 0,
+  ipfix: 0,
+  sflow: 0,
+  syslog_udp: 0,
+  syslog_tcp: 0,
+  traps: 0,
+  ipfix_tcp: 0,
+}
 const site = {
   name: 'site',
   spool: 'spool',

@@ -45,7 +45,15 @@ export async function startCollector(options: {
   const file = join(dir, `${name}.yaml`)
   const logFile = join(dir, `${name}.log`)
   const observe = { host: '127.0.0.1', port: await freePort() }
-  const listen = { netflow: 0, ipfix: 0, sflow: 0, syslog_udp: 0, syslog_tcp: 0, traps: 0 }
+  const listen = {
+    netflow: 0,
+    ipfix: 0,
+    sflow: 0,
+    syslog_udp: 0,
+    syslog_tcp: 0,
+    traps: 0,
+    ipfix_tcp: 0,
+  }
   const settings = {
     name,
     spool: `${name}-spool`,

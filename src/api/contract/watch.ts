@@ -33,7 +33,7 @@ export const collectorState = z.object({
   startedAt: moment,
   listeners: z.array(
     z.object({
-      name: z.enum(['netflow', 'ipfix', 'sflow', 'syslog_udp', 'syslog_tcp', 'traps']),
+      name: z.enum(['netflow', 'ipfix', 'sflow', 'syslog_udp', 'syslog_tcp', 'traps', 'ipfix_tcp']),
       address: z.string(),
       port: z.number().int(),
       datagrams: z.number(),

@@ -80,6 +80,7 @@ export function writeSettings(deployment: Deployment, options: { databaseUrl: st
     listen: {
       netflow: ports.netflow,
       ipfix: ports.ipfix,
+      ipfix_tcp: ports.ipfix_tcp,
       sflow: ports.sflow,
       syslog_udp: ports.syslog_udp,
       syslog_tcp: ports.syslog_tcp,

@@ -7,6 +7,7 @@ export const defaultPorts = {
   collector_metrics: { port: 8442, transport: 'tcp', what: 'health and metrics of the collector' },
   netflow: { port: 2055, transport: 'udp', what: 'NetFlow' },
   ipfix: { port: 4739, transport: 'udp', what: 'IPFIX' },
+  ipfix_tcp: { port: 4739, transport: 'tcp', what: 'IPFIX over TCP' },
   sflow: { port: 6343, transport: 'udp', what: 'sFlow' },
   syslog_udp: { port: 5514, transport: 'udp', what: 'syslog over UDP' },
   syslog_tcp: { port: 5514, transport: 'tcp', what: 'syslog over TCP' },

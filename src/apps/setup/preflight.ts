@@ -169,7 +169,15 @@ function nearest(folder: string): string {
 }
 
 /** Of the collector inside, in the order of their numbers. */
-const listeners = ['traps', 'syslog_udp', 'syslog_tcp', 'netflow', 'ipfix', 'sflow'] as const
+const listeners = [
+  'traps',
+  'syslog_udp',
+  'syslog_tcp',
+  'netflow',
+  'ipfix',
+  'ipfix_tcp',
+  'sflow',
+] as const
 
 function receptionPorts({ collect }: ServerSettings) {
   if (collect === undefined) return []
@@ -177,7 +185,7 @@ function receptionPorts({ collect }: ServerSettings) {
   const host = listen.address === '' ? allAddresses() : listen.address
   return listeners.flatMap(name => {
     const port = listen[name]
-    const protocol = name === 'syslog_tcp' ? ('TCP' as const) : ('UDP' as const)
+    const protocol = name.endsWith('_tcp') ? ('TCP' as const) : ('UDP' as const)
     return port === false ? [] : [{ name, protocol, host, port }]
   })
 }

@@ -15,6 +15,7 @@ const listenerNames: Record<State['listeners'][number]['name'], string> = {
   sflow: 'sFlow',
   syslog_udp: 'Syslog UDP',
   syslog_tcp: 'Syslog TCP',
+  ipfix_tcp: 'IPFIX TCP',
   traps: 'SNMP traps',
 }
 const kindNames: Record<State['kinds'][number]['kind'], string> = {
