@@ -2,13 +2,16 @@ import { describe, expect, test } from 'vitest'
 import { cursorAfter, formatCursor, logPage, parseCursor } from './logs.ts'
 import { bucketsOf, fillSeries, stepOf } from './question.ts'
 import { QuestionError, trafficSeries, trafficTop } from './traffic.ts'
+import { tableFor, trafficTables } from './traffic-tables.ts'
 
+const raw = trafficTables.find(({ name }) => name === 'flow')!
 const hour = { from: 1_700_000_000_000, to: 1_700_003_600_000 }
 
 describe('a traffic question', () => {
   test('carries every value as a parameter', () => {
     const value = '10.0.0.1'
     const sql = trafficTop({
+      table: raw,
       range: hour,
       by: ['src.addr', 'dst.port'],
       metric: 'bits',
@@ -21,7 +24,7 @@ describe('a traffic question', () => {
 
   test('about an unknown dimension or with a value that does not fit is refused in words', () => {
     const top = (by: string, where: string) => () =>
-      trafficTop({ range: hour, by: [by], metric: 'bits', limit: 1, where: [where] })
+      trafficTop({ table: raw, range: hour, by: [by], metric: 'bits', limit: 1, where: [where] })
     expect(top('src.addr); DROP TABLE flow', 'dst.port=1')).toThrow(QuestionError)
     expect(top('src.addr', 'dst.port=1 OR 1')).toThrow('"1 OR 1" is not a number')
     expect(top('src.addr', 'src.addr=x')).toThrow('"x" is not an address')
@@ -30,9 +33,51 @@ describe('a traffic question', () => {
 
   test('over time divides bits by the step and flows not', () => {
     const of = (metric: 'bits' | 'flows') =>
-      trafficSeries({ range: hour, step: 30, metric, groups: 5, where: [] }).text
+      trafficSeries({ table: raw, range: hour, step: 30, metric, groups: 5, where: [] }).text
     expect(of('bits')).toContain('/ {step:UInt32}')
     expect(of('flows')).not.toContain('/ {step:UInt32}')
+  })
+})
+
+describe('the table of a traffic question', () => {
+  const day = 86_400
+  const now = 20_000 * day
+  const range = (days: number) => ({ from: (now - days * day) * 1000, to: now * 1000 })
+  const keepDays = { flow: 15, '1m': 30, '5m': 90, '1h': 730 }
+  const kept = (table: string) => {
+    const [, days] = Object.entries(keepDays).find(([end]) => table.endsWith(end))!
+    return now - days * day
+  }
+  const chosen = (needs: string[], days: number, step: number) =>
+    tableFor(needs, range(days), step, kept)
+
+  test('is the smallest that has all that is asked for, at the coarsest step that divides', () => {
+    expect(chosen(['exporter'], 1, 600).table.name).toBe('flow_interface_5m')
+    expect(chosen(['protocol', 'in_if'], 1, 120).table.name).toBe('flow_application_1m')
+    expect(chosen(['src_as'], 7, 3600).table.name).toBe('flow_routing_1h')
+    expect(chosen(['src_as', 'protocol'], 7, 3600).table.name).toBe('flow')
+    expect(chosen(['src_addr'], 1, 600).table.name).toBe('flow')
+    expect(chosen([], 0.01, 10).table.name).toBe('flow')
+  })
+
+  test('goes back as far as the range, or else the furthest, which the answer says', () => {
+    expect(chosen(['exporter'], 60, 43_200)).toMatchObject({ since: undefined })
+    expect(chosen(['exporter'], 60, 300).table.name).toBe('flow_interface_5m')
+    expect(chosen(['exporter'], 60, 60)).toEqual({
+      table: expect.objectContaining({ name: 'flow_interface_1m' }),
+      since: now - 30 * day,
+    })
+    expect(chosen(['src_addr'], 60, 3600)).toEqual({ table: raw, since: now - 15 * day })
+  })
+
+  test('is not a rollup that was made later than the range begins', () => {
+    const made = (table: string) => (table === 'flow' ? 0 : now - day / 2)
+    expect(tableFor(['exporter'], range(1), 600, made).table.name).toBe('flow')
+    expect(tableFor(['exporter'], range(0.5), 300, made).table.name).toBe('flow_interface_5m')
+    expect(tableFor(['exporter'], range(1), 600, () => undefined)).toEqual({
+      table: raw,
+      since: undefined,
+    })
   })
 })
 

@@ -12,13 +12,20 @@ export interface Range {
   to: number
 }
 
-const steps = [10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400]
+/** Below a minute only for the last half hour; exporters tell of a flow once a minute at best. */
+const steps = [10, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400]
 const wantedBuckets = 180
 
 /** Seconds of a bucket so that a range has about 180 of them. */
 export function stepOf(range: Range): number {
   const ideal = (range.to - range.from) / 1000 / wantedBuckets
   return steps.find(step => step >= ideal) ?? 86_400
+}
+
+/** The range with the whole of its first and last bucket. */
+export function wholeBuckets(range: Range, step: number): Range {
+  const ms = step * 1000
+  return { from: Math.floor(range.from / ms) * ms, to: Math.ceil(range.to / ms) * ms }
 }
 
 /** The begin of each bucket that the range touches, in seconds since 1970. */

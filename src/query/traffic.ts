@@ -3,6 +3,7 @@ import { formatAddress, parseAddress } from '../telemetry/address.ts'
 import { flowTable } from '../telemetry/flow.ts'
 import { type Column, dimensionsOf } from '../telemetry/table.ts'
 import { addressText, type Range, type Sql } from './question.ts'
+import type { TrafficTable } from './traffic-tables.ts'
 
 export type TrafficMetric = 'bits' | 'packets' | 'flows'
 
@@ -11,33 +12,48 @@ export class QuestionError extends Error {
   override name = 'QuestionError'
 }
 
-const sums: Record<TrafficMetric, string> = {
-  bits: 'sum(bytes * sampling) * 8',
-  packets: 'sum(packets * sampling)',
-  flows: 'count()',
+/** Of a rollup, its rows are sums of flows. */
+function flowsOf(table: TrafficTable): string {
+  return table.columns.has('bytes') ? 'count()' : 'sum(flows)'
+}
+
+function sumOf(metric: TrafficMetric, table: TrafficTable): string {
+  if (metric === 'flows') return flowsOf(table)
+  return metric === 'bits' ? 'sum(bytes * sampling) * 8' : 'sum(packets * sampling)'
+}
+
+function sumsOf(table: TrafficTable): string {
+  return `sum(bytes * sampling) AS bytes, sum(packets * sampling) AS packets, ${flowsOf(table)} AS flows`
 }
 
 /** The key of the groups that are not among the largest. */
 const restKey = ''
+
+/** Columns that a question groups and filters by. @throws QuestionError */
+export function columnsOf(question: { by: readonly string[]; where: readonly string[] }): string[] {
+  const filtered = question.where.map(condition => splitCondition(condition).dimension)
+  return [...question.by, ...filtered].map(name => dimensionColumn(name).name)
+}
 
 /**
  * The largest groups by up to four dimensions: rows `{keys: string[], bytes, packets, flows}`.
  * @throws QuestionError
  */
 export function trafficTop(question: {
+  table: TrafficTable
   range: Range
   by: readonly string[]
   metric: TrafficMetric
   limit: number
   where: readonly string[]
 }): Sql {
+  const { table } = question
   const columns = question.by.map(dimensionColumn)
-  const condition = conditionsOf(question.range, question.where)
+  const condition = conditionsOf(question)
   return {
     text: `
-      SELECT [${columns.map(textOf).join(', ')}] AS keys,
-        sum(bytes * sampling) AS bytes, sum(packets * sampling) AS packets, count() AS flows
-      FROM flow
+      SELECT [${columns.map(textOf).join(', ')}] AS keys, ${sumsOf(table)}
+      FROM ${table.name}
       WHERE ${condition.text}
       GROUP BY ${columns.map(column => column.name).join(', ')}
       ORDER BY ${orderOf(question.metric)} DESC, keys
@@ -47,12 +63,16 @@ export function trafficTop(question: {
 }
 
 /** All of it together: one row `{bytes, packets, flows}`. @throws QuestionError */
-export function trafficTotal(question: { range: Range; where: readonly string[] }): Sql {
-  const condition = conditionsOf(question.range, question.where)
+export function trafficTotal(question: {
+  table: TrafficTable
+  range: Range
+  where: readonly string[]
+}): Sql {
+  const condition = conditionsOf(question)
   return {
     text: `
-      SELECT sum(bytes * sampling) AS bytes, sum(packets * sampling) AS packets, count() AS flows
-      FROM flow
+      SELECT ${sumsOf(question.table)}
+      FROM ${question.table.name}
       WHERE ${condition.text}`,
     params: condition.params,
   }
@@ -64,6 +84,7 @@ export function trafficTotal(question: { range: Range; where: readonly string[] 
  * @throws QuestionError
  */
 export function trafficSeries(question: {
+  table: TrafficTable
   range: Range
   step: number
   metric: TrafficMetric
@@ -71,8 +92,9 @@ export function trafficSeries(question: {
   groups: number
   where: readonly string[]
 }): Sql {
-  const condition = conditionsOf(question.range, question.where)
-  const sum = sums[question.metric]
+  const { table } = question
+  const condition = conditionsOf(question)
+  const sum = sumOf(question.metric, table)
   const value = question.metric === 'flows' ? sum : `${sum} / {step:UInt32}`
   const bucket = 'toUInt32(toStartOfInterval(time, toIntervalSecond({step:UInt32})))'
   const params = { ...condition.params, step: question.step }
@@ -80,7 +102,7 @@ export function trafficSeries(question: {
     return {
       text: `
       SELECT ${bucket} AS bucket, '${restKey}' AS key, ${value} AS value
-      FROM flow
+      FROM ${table.name}
       WHERE ${condition.text}
       GROUP BY bucket
       ORDER BY bucket`,
@@ -92,7 +114,7 @@ export function trafficSeries(question: {
     text: `
       WITH largest AS (
         SELECT ${column.name}
-        FROM flow
+        FROM ${table.name}
         WHERE ${condition.text}
         GROUP BY ${column.name}
         ORDER BY ${sum} DESC, ${column.name}
@@ -101,7 +123,7 @@ export function trafficSeries(question: {
       SELECT ${bucket} AS bucket,
         if(${column.name} IN largest, ${textOf(column)}, '${restKey}') AS key,
         ${value} AS value
-      FROM flow
+      FROM ${table.name}
       WHERE ${condition.text}
       GROUP BY bucket, key
       ORDER BY bucket`,
@@ -122,22 +144,31 @@ function dimensionColumn(name: string): Dimensional {
   throw new QuestionError(`"${name}" is not a dimension of traffic; there are ${known}`)
 }
 
-function conditionsOf(range: Range, where: readonly string[]): Sql {
+function splitCondition(condition: string): { dimension: string; value: string } {
+  const split = condition.indexOf('=')
+  if (split < 1) throw new QuestionError(`"${condition}" is not of the form dimension=value`)
+  return { dimension: condition.slice(0, split), value: condition.slice(split + 1) }
+}
+
+function conditionsOf(question: {
+  table: TrafficTable
+  range: Range
+  where: readonly string[]
+}): Sql {
+  const { table, range, where } = question
   const parts = [
     // As a DateTime the engine would not take a number of few digits.
     'time >= toDateTime({from:UInt32})',
     'time < toDateTime({to:UInt32})',
-    'traffic = 1',
+    ...(table.columns.has('traffic') ? ['traffic = 1'] : []),
   ]
   const params: Record<string, unknown> = {
     from: Math.floor(range.from / 1000),
     to: Math.ceil(range.to / 1000),
   }
   for (const [index, condition] of where.entries()) {
-    const split = condition.indexOf('=')
-    if (split < 1) throw new QuestionError(`"${condition}" is not of the form dimension=value`)
-    const column = dimensionColumn(condition.slice(0, split))
-    const value = condition.slice(split + 1)
+    const { dimension, value } = splitCondition(condition)
+    const column = dimensionColumn(dimension)
     if (column.type === 'IPv6') {
       parts.push(`${column.name} = toIPv6({where${index}:String})`)
       const address = parseAddress(value)

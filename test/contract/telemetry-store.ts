@@ -18,6 +18,7 @@ import {
 import { parseAddress } from '../../src/telemetry/address.ts'
 import { createBatch } from '../../src/telemetry/batch.ts'
 import { decodeNative, encodeNative } from '../../src/telemetry/native.ts'
+import { rollups } from '../../src/telemetry/rollups.ts'
 import { type ColumnType, type Kind, kinds, type Table } from '../../src/telemetry/table.ts'
 import { tables } from '../../src/telemetry/tables.ts'
 
@@ -184,6 +185,26 @@ export function telemetryStoreContract(name: string, createBackend: () => Backen
       expect(last?.[1]).toBeLessThan(segment.sequence)
       expect(await store.insertSegment(segment, native)).toBe('stored')
       expect((await countNumbers(store)).rows - before.rows).toBe(5)
+    })
+
+    test('every rollup says the same as the flows, also when segments come twice', async () => {
+      const before = Math.floor(Date.now() / 1000)
+      const segments = [1, 2, 3].map(() => ({
+        segment: id('flow', 400),
+        native: someFlows(400, before),
+      }))
+      for (const { segment, native } of [...segments, segments[1]!]) {
+        await store.insertSegment(segment, native)
+      }
+      await command(
+        `ALTER TABLE segments DELETE WHERE collector = '${collector}'
+           AND sequence = ${segments[2]!.segment.sequence} SETTINGS mutations_sync = 1`,
+      )
+      await store.stop()
+      store = storeOn(connection)
+      await store.start()
+      await store.insertSegment(segments[2]!.segment, segments[2]!.native)
+      await expectRollupsAgree(store)
     })
 
     test.each([
@@ -355,7 +376,75 @@ export function telemetryStoreContract(name: string, createBackend: () => Backen
         expect(after.numbers - before.numbers).toBe(120 * 200)
       },
     )
+
+    test.skipIf(!kill)('has every flow in every rollup after kills amid the inserts', async () => {
+      const now = Math.floor(Date.now() / 1000)
+      const segments = Array.from({ length: 60 }, () => ({
+        id: id('flow', 300),
+        native: someFlows(300, now),
+      }))
+      for (let from = 0; from < segments.length; from += 20) {
+        const underway = segments.slice(from, from + 20).map((segment, index) =>
+          store.insertSegment(segment.id, segment.native).then(
+            () => {
+              if (index === 3) kill?.()
+            },
+            () => {},
+          ),
+        )
+        await Promise.all(underway)
+      }
+      for (const { id, native } of segments) await store.insertSegment(id, native)
+      await expectRollupsAgree(store)
+    })
   })
+}
+
+/** Each rollup has what the flows come to. */
+async function expectRollupsAgree(store: TelemetryStore) {
+  for (const { name, step, keys } of rollups) {
+    const bucket = `toUInt32(intDiv(toUInt32(time), ${step}) * ${step})`
+    const by = [`${bucket} AS bucket`, ...keys].join(', ')
+    const groups = ['bucket', ...keys].join(', ')
+    const sums = (flows: string) =>
+      `SELECT ${by}, sum(bytes) AS b, sum(packets) AS p, ${flows} AS f`
+    const { rows } = await store.query<{ raw: number; rolled: number; different: number }>(
+      `WITH raw AS (${sums('count()')} FROM flow WHERE traffic = 1 GROUP BY ${groups}),
+         rolled AS (${sums('sum(flows)')} FROM ${name} GROUP BY ${groups})
+       SELECT (SELECT count() FROM raw) AS raw, (SELECT count() FROM rolled) AS rolled,
+         (SELECT count() FROM (SELECT * FROM raw EXCEPT SELECT * FROM rolled)) AS different`,
+    )
+    expect({ name, ...rows[0] }).toEqual({
+      name,
+      raw: expect.any(Number),
+      rolled: rows[0]!.raw,
+      different: 0,
+    })
+    expect(rows[0]!.raw).toBeGreaterThan(0)
+  }
+}
+
+/** Of a few interfaces and services in the two hours before, some of them events. */
+function someFlows(count: number, before: number): Uint8Array {
+  const batch = createBatch(tables.flow, count, () => {})
+  for (let i = 0; i < count; i++) {
+    const row = batch.claim()
+    const { cells } = batch
+    cells.time.values[row] = before - ((i * 7919) % 7200)
+    cells.exporter.setV6(row, addresses[i % 2]!, 0)
+    cells.in_if.values[row] = i % 3
+    cells.out_if.values[row] = i % 5
+    cells.protocol.values[row] = i % 2 === 0 ? 6 : 17
+    cells.src_port.values[row] = 40_000 + i
+    cells.dst_port.values[row] = i % 7 === 0 ? 443 : 53
+    cells.src_as.values[row] = i % 4
+    cells.sampling.values[row] = i % 6 === 0 ? 1000 : 1
+    cells.traffic.values[row] = i % 10 === 0 ? 0 : 1
+    cells.bytes.set(row, 1000 + i)
+    cells.packets.set(row, 1 + (i % 9))
+    batch.commit()
+  }
+  return encodeNative(batch)
 }
 
 /**

@@ -22,6 +22,15 @@ const where = z
   .transform(value => (value === undefined ? [] : Array.isArray(value) ? value : [value]))
   .describe('Conditions `dimension=value`, for example `src.addr=10.0.0.1`; all must hold')
 
+/** Which table answered, and what it read. */
+const source = z.object({
+  table: z.string(),
+  /** What is before it is not kept as finely as the question asks; null: all of the range is there. */
+  since: moment.nullable(),
+  rowsRead: z.number(),
+  elapsedMs: z.number(),
+})
+
 export const trafficEndpoints = {
   getTrafficSeries: endpoint({
     method: 'GET',
@@ -45,8 +54,7 @@ export const trafficEndpoints = {
       /** Begin of each bucket. */
       times: z.array(moment),
       series: z.array(z.object({ key: z.string(), values: z.array(z.number()) })),
-      /** Which table answered, and what it read. */
-      source: z.object({ table: z.string(), rowsRead: z.number(), elapsedMs: z.number() }),
+      source,
     }),
   }),
   getTrafficTop: endpoint({
@@ -79,7 +87,7 @@ export const trafficEndpoints = {
         }),
       ),
       total: z.object({ bytes: z.number(), packets: z.number(), flows: z.number() }),
-      source: z.object({ table: z.string(), rowsRead: z.number(), elapsedMs: z.number() }),
+      source,
     }),
   }),
 }

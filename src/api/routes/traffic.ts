@@ -1,5 +1,19 @@
-import { bucketsOf, fillSeries, type Range, type Sql, stepOf } from '../../query/question.ts'
-import { QuestionError, trafficSeries, trafficTop, trafficTotal } from '../../query/traffic.ts'
+import {
+  bucketsOf,
+  fillSeries,
+  type Range,
+  type Sql,
+  stepOf,
+  wholeBuckets,
+} from '../../query/question.ts'
+import {
+  columnsOf,
+  QuestionError,
+  trafficSeries,
+  trafficTop,
+  trafficTotal,
+} from '../../query/traffic.ts'
+import { type Choice, tableFor } from '../../query/traffic-tables.ts'
 import { ApiError, type Handlers } from '../handler.ts'
 import { readRange } from './range.ts'
 
@@ -18,12 +32,23 @@ interface Sums {
 export function trafficRoutes(deps: {
   ask: Ask
   now(): number
+  /** Since when a table has everything, seconds since 1970; undefined: it cannot be asked. */
+  keptSince(table: string): number | undefined
 }): Handlers<'getTrafficSeries' | 'getTrafficTop'> {
+  /** The question's range in whole buckets, and the table that answers it. */
+  function plan(asked: Range, by: readonly string[], where: readonly string[]) {
+    const step = stepOf(asked)
+    const range = wholeBuckets(asked, step)
+    return { step, range, ...tableFor(columnsOf({ by, where }), range, step, deps.keptSince) }
+  }
+
   return {
     async getTrafficSeries({ query, signal }) {
-      const range = readRange(query, deps.now())
-      const step = stepOf(range)
-      const sql = question(() => trafficSeries({ ...query, range, step }))
+      const asked = readRange(query, deps.now())
+      const by = query.by === undefined ? [] : [query.by]
+      const planned = question(() => plan(asked, by, query.where))
+      const { step, range } = planned
+      const sql = question(() => trafficSeries({ ...query, ...planned }))
       const answer = await deps.ask<{ bucket: number; key: string; value: number }>(sql, signal)
       const buckets = bucketsOf(range, step)
       return {
@@ -31,37 +56,46 @@ export function trafficRoutes(deps: {
         step,
         times: buckets.map(bucket => new Date(bucket * 1000).toISOString()),
         series: fillSeries(answer.rows, buckets),
-        source: { table: 'flow', rowsRead: answer.rowsRead, elapsedMs: answer.elapsedMs },
+        source: sourceOf(planned, [answer]),
       }
     },
 
     async getTrafficTop({ query, signal }) {
-      const range = readRange(query, deps.now())
+      const asked = readRange(query, deps.now())
+      const planned = question(() => plan(asked, query.by, query.where))
       const [top, total] = await Promise.all([
         deps.ask<Sums & { keys: string[] }>(
-          question(() => trafficTop({ ...query, range })),
+          question(() => trafficTop({ ...query, ...planned })),
           signal,
         ),
         deps.ask<Sums>(
-          question(() => trafficTotal({ range, where: query.where })),
+          question(() => trafficTotal({ ...query, ...planned })),
           signal,
         ),
       ])
       return {
-        ...rangeOf(range),
+        ...rangeOf(planned.range),
         rows: top.rows.map(row => ({ keys: row.keys, ...sumsOf(row) })),
         total: sumsOf(total.rows[0] ?? { bytes: 0, packets: 0, flows: 0 }),
-        source: {
-          table: 'flow',
-          rowsRead: top.rowsRead + total.rowsRead,
-          elapsedMs: Math.max(top.elapsedMs, total.elapsedMs),
-        },
+        source: sourceOf(planned, [top, total]),
       }
     },
   }
 }
 
-function question(build: () => Sql): Sql {
+function sourceOf(
+  { table, since }: Choice,
+  answers: readonly { rowsRead: number; elapsedMs: number }[],
+) {
+  return {
+    table: table.name,
+    since: since === undefined ? null : new Date(since * 1000).toISOString(),
+    rowsRead: answers.reduce((sum, { rowsRead }) => sum + rowsRead, 0),
+    elapsedMs: Math.max(...answers.map(({ elapsedMs }) => elapsedMs)),
+  }
+}
+
+function question<T>(build: () => T): T {
   try {
     return build()
   } catch (error) {

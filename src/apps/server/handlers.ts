@@ -85,7 +85,7 @@ export function createHandlers(deps: {
     }),
     ...deps.setup,
     ...noticeRoutes<Tx>({ ...deps, now }),
-    ...trafficRoutes({ ask: askOf(deps.telemetry), now }),
+    ...trafficRoutes({ ask: askOf(deps.telemetry), now, keptSince: deps.telemetry.keptSince }),
     ...logRoutes({ ask: askOf(deps.telemetry), feed: deps.feed, names: deps.directory, now }),
     ...deviceRoutes({
       stores: deviceStores(deps),

@@ -59,7 +59,14 @@ export function createReception(
   const engine = createEmbeddedEngine(deps, { dataDir: join(dataDir, 'engine') })
   const telemetry = createTelemetryStore(
     { ...deps, connection: engine },
-    { keepDays: settings.keepDays },
+    {
+      keepDays: settings.keepDays,
+      keepRollupDays: {
+        60: settings.keepDays.traffic1m,
+        300: settings.keepDays.traffic5m,
+        3600: settings.keepDays.traffic1h,
+      },
+    },
   )
   const feed = createSyslogFeed({ tally: deps.tally, onRows: deps.onSyslog, ask: telemetry.query })
   const links = () =>

@@ -1,12 +1,14 @@
 import { z } from 'zod'
 import { ownCollectorSettings } from '../../collect/settings.ts'
 import { flowTable } from '../../telemetry/flow.ts'
+import { type RollupStep, rollupSteps } from '../../telemetry/rollups.ts'
 import { syslogTable } from '../../telemetry/syslog.ts'
 import { trapTable } from '../../telemetry/trap.ts'
 
 const port = z.number().int().min(0).max(65_535)
 const file = z.string().min(1)
 const days = z.number().int().positive()
+const keepDaysOf = (step: RollupStep) => rollupSteps.find(one => one.step === step)!.keepDays
 
 /** The settings file of `keepwatch server`. Paths are relative to the file. */
 export const serverSettings = z.strictObject({
@@ -84,6 +86,10 @@ export const serverSettings = z.strictObject({
       flow: days.default(flowTable.keepDays),
       syslog: days.default(syslogTable.keepDays),
       trap: days.default(trapTable.keepDays),
+      /** Traffic summed by the minute, without addresses; and so on. */
+      traffic1m: days.default(keepDaysOf(60)),
+      traffic5m: days.default(keepDaysOf(300)),
+      traffic1h: days.default(keepDaysOf(3600)),
     })
     .prefault({}),
   log: z.enum(['debug', 'info', 'warn', 'error']).default('info'),

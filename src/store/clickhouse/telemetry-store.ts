@@ -11,12 +11,14 @@ import type { Log } from '../../lib/log.ts'
 import type { Metrics } from '../../lib/metrics.ts'
 import { addColumnSql, addDerivedSql, createTableSql } from '../../telemetry/ddl.ts'
 import { decodeNative } from '../../telemetry/native.ts'
+import { type RollupStep, rollupSteps } from '../../telemetry/rollups.ts'
 import { type Column, type Kind, kinds, type Table } from '../../telemetry/table.ts'
 import { tables } from '../../telemetry/tables.ts'
 import { createEngineClient, type QueryOptions, type QueryStatistics } from './client.ts'
 import type { Connection } from './connection.ts'
 import { EngineUnavailable, SegmentRefused } from './errors.ts'
 import { createLedger, type SegmentId } from './ledger.ts'
+import { createRollupTables } from './rollup-tables.ts'
 
 export interface TelemetryStore extends Component {
   /**
@@ -37,11 +39,15 @@ export interface TelemetryStore extends Component {
   ): Promise<{ rows: T[]; statistics: QueryStatistics }>
   /** Whether it has started and the engine answered last time. */
   ready(): boolean
+  /** Since when a table has everything, seconds since 1970; undefined: it cannot be asked. */
+  keptSince(table: string): number | undefined
 }
 
 export interface TelemetryStoreConfig {
   /** Days that rows are kept, where that differs from the column table. */
   keepDays?: Partial<Record<Kind, number>>
+  /** The same for rollups, by the seconds of a bucket. */
+  keepRollupDays?: Partial<Record<RollupStep, number>>
   /** Other servers write to the same engine, so the ledger in memory is not all there is. */
   shared?: boolean
 }
@@ -54,6 +60,9 @@ const maxWaiting = 64
 /** Ranges in an answer. */
 const maxListed = 10_000
 const foldEveryMs = 6 * 3600 * 1000
+const usualRollupDays = Object.fromEntries(
+  rollupSteps.map(({ step, keepDays }) => [step, keepDays]),
+) as Record<RollupStep, number>
 const collectorForm = /^[0-9a-zA-Z._-]{1,100}$/
 
 export function createTelemetryStore(
@@ -63,6 +72,10 @@ export function createTelemetryStore(
   const { log, clock } = deps
   const client = createEngineClient(deps, { database })
   const ledger = createLedger({ client, clock })
+  const rollups = createRollupTables(
+    { client, clock, log },
+    { keepDays: { ...usualRollupDays, ...config.keepRollupDays } },
+  )
   const underway = new Map<string, Promise<unknown>>()
   const waiting: (() => void)[] = []
   let inserting = 0
@@ -102,6 +115,7 @@ export function createTelemetryStore(
       await addMissingColumns(table)
       await applyKeepDays(table, keepDays ?? table.keepDays)
     }
+    await rollups.prepare()
   }
 
   async function addMissingColumns(table: Table) {
@@ -165,6 +179,10 @@ export function createTelemetryStore(
     return 'stored'
   }
 
+  function daysAgo(days: number): number {
+    return Math.floor(clock.wall() / 1000) - days * 86_400
+  }
+
   async function fold() {
     await ledger.fold().catch((error: Error) => {
       log.warn({ error: error.message }, 'the ledger of segments could not be folded')
@@ -218,6 +236,12 @@ export function createTelemetryStore(
       return client.query(sql, params, options)
     },
     ready: () => started && client.reachable,
+    keptSince(table) {
+      if (!started) return undefined
+      const kind = kinds.find(one => one === table)
+      if (kind === undefined) return rollups.keptSince(table)
+      return daysAgo(config.keepDays?.[kind] ?? tables[kind].keepDays)
+    },
   }
 }
 

@@ -2,7 +2,7 @@ import { SegmentedControl } from '@mantine/core'
 import { Link } from '@tanstack/react-router'
 import { useState } from 'react'
 import { useConnection } from '../api/hooks.ts'
-import { formatCount, formatDuration } from '../format/units.ts'
+import { formatDuration } from '../format/units.ts'
 import { addressName, isFlapping } from '../pair/troubles.ts'
 import { AlarmsPanel } from '../parts/alarms.tsx'
 import { Figure, Panel } from '../parts/panel.tsx'
@@ -12,6 +12,7 @@ import { formatMetric, TrafficChart } from '../parts/traffic-chart.tsx'
 import { Ago, useNow } from '../parts/when.tsx'
 import type { Range } from '../search/range.ts'
 import { latestComplete, type Metric, perSecond, totals } from '../search/series.ts'
+import { sourceText } from '../search/source.ts'
 import { useTrafficSeries } from '../search/use-traffic.ts'
 import { ChangesPanel, CollectorsFigure, TopPanel } from './overview-panels.tsx'
 
@@ -167,8 +168,7 @@ function TrafficPanel() {
           <>
             <TrafficChart answer={data} metric="bits" by={by} height={250} testId="traffic-chart" />
             <p className="dim" style={{ margin: '6px 0 0', fontSize: 11.5 }}>
-              {formatCount(data.source.rowsRead)} rows read in {Math.round(data.source.elapsedMs)}{' '}
-              ms
+              {sourceText(data.source)}
             </p>
           </>
         )}

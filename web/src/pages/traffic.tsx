@@ -2,7 +2,6 @@ import { ActionIcon, Button, Popover, SegmentedControl, Select, TextInput } from
 import { IconPlus, IconX } from '@tabler/icons-react'
 import { getRouteApi, Link } from '@tanstack/react-router'
 import { useState } from 'react'
-import { formatCount } from '../format/units.ts'
 import { Panel } from '../parts/panel.tsx'
 import { RangePicker } from '../parts/range-picker.tsx'
 import { Answered, Empty, Loading } from '../parts/states.tsx'
@@ -11,6 +10,7 @@ import { labelOf } from '../parts/value.tsx'
 import type { TrafficSearch } from '../router.tsx'
 import { parseRange, rangeSearch } from '../search/range.ts'
 import type { Metric } from '../search/series.ts'
+import { sourceText } from '../search/source.ts'
 import { useTrafficSeries, useTrafficTop } from '../search/use-traffic.ts'
 import {
   addConditions,
@@ -135,7 +135,7 @@ export function TrafficPage() {
         note={
           top.data === undefined
             ? undefined
-            : `largest ${top.data.rows.length} · ${formatCount(top.data.source.rowsRead)} rows read in ${Math.round(top.data.source.elapsedMs)} ms`
+            : `largest ${top.data.rows.length} · ${sourceText(top.data.source)}`
         }
         flush
       >
