@@ -28,7 +28,7 @@ export const rollupSteps: readonly { step: RollupStep; suffix: string; keepDays:
 ]
 
 /** Sums of the table that a rollup is filled from, in the engine's SQL; nothing is scaled yet. */
-export const sumColumns = ['bytes', 'packets', 'flows'] as const
+const sumColumns = ['bytes', 'packets', 'flows'] as const
 
 const interfaceKeys = ['exporter', 'in_if', 'out_if', 'direction', 'version', 'sampling']
 
