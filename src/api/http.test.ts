@@ -36,6 +36,7 @@ const samples: Partial<Record<EndpointName, { query?: string; body?: object }>> 
       return { id: joinToken.id, nonce, sealed: sealJoin(joinToken, 'request', nonce, machine) }
     },
   },
+  setExporter: { body: { sampling: 100 } },
   getTrafficSeries: { query: '?by=src.addr&where=dst.port=443' },
   getTrafficTop: { query: '?by=src.addr,dst.addr' },
 }
@@ -50,9 +51,10 @@ function pathOf(name: EndpointName): string {
     '/versions/:id': '9',
     '/versions/:id/diff': '9',
     '/alarms/:id/acknowledge': '2',
+    '/exporters/:address': '192.0.2.7',
     '/pair/operations/:id': ids.operation,
   }
-  return `${basePath}${path.replace(':id', id[path] ?? '')}${samples[name]?.query ?? ''}`
+  return `${basePath}${path.replace(/:(id|address)/, id[path] ?? '')}${samples[name]?.query ?? ''}`
 }
 
 const names = Object.keys(endpoints) as EndpointName[]

@@ -4,14 +4,15 @@ import { bucketsOf, fillSeries, stepOf } from './question.ts'
 import { QuestionError, trafficSeries, trafficTop } from './traffic.ts'
 import { tableFor, trafficTables } from './traffic-tables.ts'
 
-const raw = trafficTables.find(({ name }) => name === 'flow')!
+const table = trafficTables.find(({ name }) => name === 'flow')!
+const raw = { table, sampling: new Map<string, number>() }
 const hour = { from: 1_700_000_000_000, to: 1_700_003_600_000 }
 
 describe('a traffic question', () => {
   test('carries every value as a parameter', () => {
     const value = '10.0.0.1'
     const sql = trafficTop({
-      table: raw,
+      ...raw,
       range: hour,
       by: ['src.addr', 'dst.port'],
       metric: 'bits',
@@ -24,7 +25,7 @@ describe('a traffic question', () => {
 
   test('about an unknown dimension or with a value that does not fit is refused in words', () => {
     const top = (by: string, where: string) => () =>
-      trafficTop({ table: raw, range: hour, by: [by], metric: 'bits', limit: 1, where: [where] })
+      trafficTop({ ...raw, range: hour, by: [by], metric: 'bits', limit: 1, where: [where] })
     expect(top('src.addr); DROP TABLE flow', 'dst.port=1')).toThrow(QuestionError)
     expect(top('src.addr', 'dst.port=1 OR 1')).toThrow('"1 OR 1" is not a number')
     expect(top('src.addr', 'src.addr=x')).toThrow('"x" is not an address')
@@ -33,7 +34,7 @@ describe('a traffic question', () => {
 
   test('over time divides bits by the step and flows not', () => {
     const of = (metric: 'bits' | 'flows') =>
-      trafficSeries({ table: raw, range: hour, step: 30, metric, groups: 5, where: [] }).text
+      trafficSeries({ ...raw, range: hour, step: 30, metric, groups: 5, where: [] }).text
     expect(of('bits')).toContain('/ {step:UInt32}')
     expect(of('flows')).not.toContain('/ {step:UInt32}')
   })
@@ -67,7 +68,7 @@ describe('the table of a traffic question', () => {
       table: expect.objectContaining({ name: 'flow_interface_1m' }),
       since: now - 30 * day,
     })
-    expect(chosen(['src_addr'], 60, 3600)).toEqual({ table: raw, since: now - 15 * day })
+    expect(chosen(['src_addr'], 60, 3600)).toEqual({ table, since: now - 15 * day })
   })
 
   test('is not a rollup that was made later than the range begins', () => {
@@ -75,7 +76,7 @@ describe('the table of a traffic question', () => {
     expect(tableFor(['exporter'], range(1), 600, made).table.name).toBe('flow')
     expect(tableFor(['exporter'], range(0.5), 300, made).table.name).toBe('flow_interface_5m')
     expect(tableFor(['exporter'], range(1), 600, () => undefined)).toEqual({
-      table: raw,
+      table,
       since: undefined,
     })
   })

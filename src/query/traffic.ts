@@ -12,18 +12,14 @@ export class QuestionError extends Error {
   override name = 'QuestionError'
 }
 
-/** Of a rollup, its rows are sums of flows. */
-function flowsOf(table: TrafficTable): string {
-  return table.columns.has('bytes') ? 'count()' : 'sum(flows)'
-}
-
-function sumOf(metric: TrafficMetric, table: TrafficTable): string {
-  if (metric === 'flows') return flowsOf(table)
-  return metric === 'bits' ? 'sum(bytes * sampling) * 8' : 'sum(packets * sampling)'
-}
-
-function sumsOf(table: TrafficTable): string {
-  return `sum(bytes * sampling) AS bytes, sum(packets * sampling) AS packets, ${flowsOf(table)} AS flows`
+/** What every question about traffic says. */
+export interface TrafficQuestion {
+  table: TrafficTable
+  range: Range
+  /** `dimension=value`; all must hold. */
+  where: readonly string[]
+  /** By exporter: packets of which it looks at one by a person's word, whatever the records say. */
+  sampling: ReadonlyMap<string, number>
 }
 
 /** The key of the groups that are not among the largest. */
@@ -39,42 +35,33 @@ export function columnsOf(question: { by: readonly string[]; where: readonly str
  * The largest groups by up to four dimensions: rows `{keys: string[], bytes, packets, flows}`.
  * @throws QuestionError
  */
-export function trafficTop(question: {
-  table: TrafficTable
-  range: Range
-  by: readonly string[]
-  metric: TrafficMetric
-  limit: number
-  where: readonly string[]
-}): Sql {
-  const { table } = question
+export function trafficTop(
+  question: TrafficQuestion & { by: readonly string[]; metric: TrafficMetric; limit: number },
+): Sql {
   const columns = question.by.map(dimensionColumn)
-  const condition = conditionsOf(question)
+  const { sums, condition, params } = partsOf(question)
   return {
     text: `
-      SELECT [${columns.map(textOf).join(', ')}] AS keys, ${sumsOf(table)}
-      FROM ${table.name}
-      WHERE ${condition.text}
+      SELECT [${columns.map(textOf).join(', ')}] AS keys,
+        ${sums.bytes} AS bytes, ${sums.packets} AS packets, ${sums.flows} AS flows
+      FROM ${question.table.name}
+      WHERE ${condition}
       GROUP BY ${columns.map(column => column.name).join(', ')}
       ORDER BY ${orderOf(question.metric)} DESC, keys
       LIMIT {limit:UInt32}`,
-    params: { ...condition.params, limit: question.limit },
+    params: { ...params, limit: question.limit },
   }
 }
 
 /** All of it together: one row `{bytes, packets, flows}`. @throws QuestionError */
-export function trafficTotal(question: {
-  table: TrafficTable
-  range: Range
-  where: readonly string[]
-}): Sql {
-  const condition = conditionsOf(question)
+export function trafficTotal(question: TrafficQuestion): Sql {
+  const { sums, condition, params } = partsOf(question)
   return {
     text: `
-      SELECT ${sumsOf(question.table)}
+      SELECT ${sums.bytes} AS bytes, ${sums.packets} AS packets, ${sums.flows} AS flows
       FROM ${question.table.name}
-      WHERE ${condition.text}`,
-    params: condition.params,
+      WHERE ${condition}`,
+    params,
   }
 }
 
@@ -83,27 +70,26 @@ export function trafficTotal(question: {
  * With `by`, the largest `groups` have their own key and the rest has `restKey`.
  * @throws QuestionError
  */
-export function trafficSeries(question: {
-  table: TrafficTable
-  range: Range
-  step: number
-  metric: TrafficMetric
-  by?: string | undefined
-  groups: number
-  where: readonly string[]
-}): Sql {
-  const { table } = question
-  const condition = conditionsOf(question)
-  const sum = sumOf(question.metric, table)
+export function trafficSeries(
+  question: TrafficQuestion & {
+    step: number
+    metric: TrafficMetric
+    by?: string | undefined
+    groups: number
+  },
+): Sql {
+  const { sums, condition, ...parts } = partsOf(question)
+  const sum = question.metric === 'bits' ? `${sums.bytes} * 8` : sums[question.metric]
   const value = question.metric === 'flows' ? sum : `${sum} / {step:UInt32}`
   const bucket = 'toUInt32(toStartOfInterval(time, toIntervalSecond({step:UInt32})))'
-  const params = { ...condition.params, step: question.step }
+  const params = { ...parts.params, step: question.step }
+  const table = question.table.name
   if (question.by === undefined) {
     return {
       text: `
       SELECT ${bucket} AS bucket, '${restKey}' AS key, ${value} AS value
-      FROM ${table.name}
-      WHERE ${condition.text}
+      FROM ${table}
+      WHERE ${condition}
       GROUP BY bucket
       ORDER BY bucket`,
       params,
@@ -114,8 +100,8 @@ export function trafficSeries(question: {
     text: `
       WITH largest AS (
         SELECT ${column.name}
-        FROM ${table.name}
-        WHERE ${condition.text}
+        FROM ${table}
+        WHERE ${condition}
         GROUP BY ${column.name}
         ORDER BY ${sum} DESC, ${column.name}
         LIMIT {groups:UInt32}
@@ -123,12 +109,41 @@ export function trafficSeries(question: {
       SELECT ${bucket} AS bucket,
         if(${column.name} IN largest, ${textOf(column)}, '${restKey}') AS key,
         ${value} AS value
-      FROM ${table.name}
-      WHERE ${condition.text}
+      FROM ${table}
+      WHERE ${condition}
       GROUP BY bucket, key
       ORDER BY bucket`,
     params: { ...params, groups: question.groups },
   }
+}
+
+function partsOf(question: TrafficQuestion) {
+  const condition = conditionsOf(question)
+  const rate = rateOf(question.sampling)
+  return {
+    sums: {
+      bytes: `sum(bytes * ${rate.text})`,
+      packets: `sum(packets * ${rate.text})`,
+      // The rows of a rollup are sums of flows.
+      flows: question.table.columns.has('bytes') ? 'count()' : 'sum(flows)',
+    },
+    condition: condition.text,
+    params: { ...condition.params, ...rate.params },
+  }
+}
+
+function rateOf(sampling: ReadonlyMap<string, number>): Sql {
+  if (sampling.size === 0) return { text: 'sampling', params: {} }
+  const place = 'indexOf({sampled:Array(IPv6)}, exporter)'
+  return {
+    text: `if(${place} = 0, sampling, {rates:Array(UInt32)}[${place}])`,
+    params: { sampled: [...sampling.keys()].map(mapped), rates: [...sampling.values()] },
+  }
+}
+
+/** As an IPv6 column takes it. */
+function mapped(address: string): string {
+  return address.includes(':') ? address : `::ffff:${address}`
 }
 
 type Dimensional = Pick<Column, 'name' | 'type'>
@@ -150,12 +165,7 @@ function splitCondition(condition: string): { dimension: string; value: string }
   return { dimension: condition.slice(0, split), value: condition.slice(split + 1) }
 }
 
-function conditionsOf(question: {
-  table: TrafficTable
-  range: Range
-  where: readonly string[]
-}): Sql {
-  const { table, range, where } = question
+function conditionsOf({ table, range, where }: TrafficQuestion): Sql {
   const parts = [
     // As a DateTime the engine would not take a number of few digits.
     'time >= toDateTime({from:UInt32})',

@@ -23,6 +23,7 @@ import { createContents } from '../../src/store/postgres/contents.ts'
 import { createCredentials } from '../../src/store/postgres/credentials.ts'
 import { createDatabase, type Database, type Tx } from '../../src/store/postgres/database.ts'
 import { createDevices } from '../../src/store/postgres/devices.ts'
+import { createExporters } from '../../src/store/postgres/exporters.ts'
 import { createJobStore } from '../../src/store/postgres/job-store.ts'
 import { createJobs } from '../../src/store/postgres/jobs.ts'
 import { createJoinTokens } from '../../src/store/postgres/join-tokens.ts'
@@ -86,6 +87,7 @@ export function createApiServer(config: {
   const tokens = createTokens({ database })
   const audit = createAudit({ database })
   const devices = createDevices({ database })
+  const exporters = createExporters({ database })
   const versions = createVersions({
     database,
     contents: createContents({ database }, { key }),
@@ -101,6 +103,7 @@ export function createApiServer(config: {
       seen: () => servers.seen(name, incarnation),
       readLeader: () => readLeadership(database),
       listDevices: () => devices.list(),
+      listExporters: () => exporters.list(),
       runningOperation: () => operations.running(),
       health: () => database.health(),
     },
@@ -168,6 +171,7 @@ export function createApiServer(config: {
         alarms: createAlarms({ database }),
         audit,
         devices,
+        exporters,
         versions,
         jobs: createJobs({ database }),
         credentials: createCredentials({ database }, { key }),

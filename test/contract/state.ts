@@ -9,6 +9,7 @@ import { createCredentials } from '../../src/store/postgres/credentials.ts'
 import type { Database, Tx } from '../../src/store/postgres/database.ts'
 import { createDeviceSource } from '../../src/store/postgres/device-source.ts'
 import { createDevices } from '../../src/store/postgres/devices.ts'
+import { createExporters } from '../../src/store/postgres/exporters.ts'
 import { readLeadership } from '../../src/store/postgres/leadership.ts'
 import { createRoleChanges } from '../../src/store/postgres/role-changes.ts'
 import { createServers } from '../../src/store/postgres/servers.ts'
@@ -164,6 +165,19 @@ export function stateContract(server: () => string): void {
     expect(await write(tx => tokens.remove(tx, token.id))).toBe(true)
     expect(await tokens.find(secret)).toBeNull()
     expect((await tokens.list()).map(each => each.name)).toEqual(['old'])
+  })
+
+  test('the rate of an exporter is what was said last, or nothing', async () => {
+    const exporters = createExporters({ database })
+    await write(tx => exporters.setSampling(tx, '2001:db8::1', 10))
+    await write(tx => exporters.setSampling(tx, '2001:db8::1', 4_294_967_295))
+    await write(tx => exporters.setSampling(tx, '192.0.2.1', 2))
+    expect(await exporters.list()).toMatchObject([
+      { address: '192.0.2.1', sampling: 2 },
+      { address: '2001:db8::1', sampling: 4_294_967_295 },
+    ])
+    await write(tx => exporters.setSampling(tx, '2001:db8::1', null))
+    expect((await exporters.list()).map(({ address }) => address)).toEqual(['192.0.2.1'])
   })
 
   describe('credentials', () => {

@@ -8,6 +8,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { systemClock } from '../../src/lib/clock.ts'
 import { createLog } from '../../src/lib/log.ts'
 import { createMetrics } from '../../src/lib/metrics.ts'
+import { trafficTotal } from '../../src/query/traffic.ts'
+import { trafficTables } from '../../src/query/traffic-tables.ts'
 import type { Connection } from '../../src/store/clickhouse/connection.ts'
 import { QueryFailed, SegmentRefused } from '../../src/store/clickhouse/errors.ts'
 import {
@@ -205,6 +207,30 @@ export function telemetryStoreContract(name: string, createBackend: () => Backen
       await store.start()
       await store.insertSegment(segments[2]!.segment, segments[2]!.native)
       await expectRollupsAgree(store)
+    })
+
+    test('a question has one answer, whichever table and whatever rate a person set', async () => {
+      const now = Math.ceil(Date.now() / 3_600_000) * 3_600_000
+      const range = { from: now - 4 * 3_600_000, to: now }
+      for (const rates of [[], [7], [7, 4_294_967_295]]) {
+        const sampling = new Map(rates.map((rate, index) => [addressTexts[index]!, rate]))
+        const answers = await Promise.all(
+          trafficTables.map(async table => {
+            const { text, params } = trafficTotal({ table, range, where: [], sampling })
+            return (await store.query(text, params)).rows[0]
+          }),
+        )
+        for (const answer of answers) expect(answer).toEqual(answers[0])
+        const one = { table: trafficTables[0]!, range, where: [`exporter=${addressTexts[0]}`] }
+        const asked = trafficTotal({ ...one, sampling })
+        const raw = trafficTotal({ ...one, table: trafficTables.at(-1)!, sampling: new Map() })
+        const byHand = `SELECT sum(bytes) * 7 AS bytes FROM (${raw.text.replace(/sum\(bytes \* sampling\)/, 'sum(bytes)')})`
+        if (rates.length === 0) continue
+        const [rated] = (await store.query<{ bytes: number }>(asked.text, asked.params)).rows
+        const [expected] = (await store.query<{ bytes: number }>(byHand, raw.params)).rows
+        expect(rated!.bytes).toBe(expected!.bytes)
+        expect(rated!.bytes).toBeGreaterThan(0)
+      }
     })
 
     test.each([
@@ -466,9 +492,8 @@ function variedRows(table: Table, count: number, limit = 2 ** 53): Uint8Array {
   return encodeNative(batch)
 }
 
-const addresses = ['192.0.2.1', '2001:db8::1', '::', '203.0.113.255'].map(
-  text => parseAddress(text)!,
-)
+const addressTexts = ['192.0.2.1', '2001:db8::1', '::', '203.0.113.255']
+const addresses = addressTexts.map(text => parseAddress(text)!)
 
 function write(
   cells: never,

@@ -5,6 +5,7 @@
 import type { z } from 'zod'
 import { deviceEndpoints } from './devices.ts'
 import type { Endpoint } from './endpoint.ts'
+import { exporterEndpoints } from './exporters.ts'
 import { logEndpoints } from './logs.ts'
 import { noticeEndpoints } from './notices.ts'
 import { pairEndpoints } from './pair.ts'
@@ -20,6 +21,7 @@ export const endpoints = {
   ...pairEndpoints,
   ...setupEndpoints,
   ...trafficEndpoints,
+  ...exporterEndpoints,
   ...logEndpoints,
   ...deviceEndpoints,
   ...watchEndpoints,

@@ -34,12 +34,15 @@ export function trafficRoutes(deps: {
   now(): number
   /** Since when a table has everything, seconds since 1970; undefined: it cannot be asked. */
   keptSince(table: string): number | undefined
+  /** Rates that a person has set, by exporter. */
+  sampling(): ReadonlyMap<string, number>
 }): Handlers<'getTrafficSeries' | 'getTrafficTop'> {
   /** The question's range in whole buckets, and the table that answers it. */
   function plan(asked: Range, by: readonly string[], where: readonly string[]) {
     const step = stepOf(asked)
     const range = wholeBuckets(asked, step)
-    return { step, range, ...tableFor(columnsOf({ by, where }), range, step, deps.keptSince) }
+    const choice = tableFor(columnsOf({ by, where }), range, step, deps.keptSince)
+    return { step, range, sampling: deps.sampling(), ...choice }
   }
 
   return {

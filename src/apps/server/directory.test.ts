@@ -30,6 +30,7 @@ function setUp() {
     seen: 0,
     servers: [serverOf('a', 'https://a.example/'), serverOf('b', 'http://127.0.0.1:8081/x')],
     devices: [{ name: 'edge-1', address: '192.0.2.1' }],
+    exporters: [{ address: '2001:DB8:0::9', sampling: 100 }],
   }
   const counted: string[] = []
   const directory = createDirectory(
@@ -43,6 +44,7 @@ function setUp() {
       seen: async () => state.seen++,
       readLeader: async () => ({ term: 3, holder: 'a', since: new Date(0), reason: 'x' }),
       listDevices: async () => state.devices,
+      listExporters: async () => state.exporters,
       runningOperation: async () => null,
       health: async () => ({ reachable: state.reachable, latencyMs: state.reachable ? 2 : null }),
     },
@@ -61,6 +63,7 @@ describe('the directory', () => {
     expect(directory.database()).toEqual({ reachable: true, latencyMs: 2 })
     expect(directory.nameOf('192.0.2.1')).toBe('edge-1')
     expect(directory.nameOf('192.0.2.2')).toBeNull()
+    expect([...directory.sampling()]).toEqual([['2001:db8::9', 100]])
     expect(state.seen).toBe(1)
     await directory.stop()
   })

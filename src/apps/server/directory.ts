@@ -34,6 +34,8 @@ export interface Directory extends Component, DeviceNames {
   /** Of the drill, upgrade or check that is under way. */
   operation(): string | null
   origins: PairView['origins']
+  /** Rates that a person has set, by exporter. */
+  sampling(): ReadonlyMap<string, number>
 }
 
 const everyMs = 2000
@@ -47,6 +49,7 @@ export function createDirectory(
     seen(): Promise<unknown>
     readLeader(): Promise<Leader>
     listDevices(): Promise<readonly { name: string; address: string }[]>
+    listExporters(): Promise<readonly { address: string; sampling: number }[]>
     runningOperation(): Promise<{ id: string } | null>
     health(): Promise<{ reachable: boolean; latencyMs: number | null }>
   },
@@ -55,6 +58,7 @@ export function createDirectory(
   let servers: KnownServer[] = []
   let leader: Leader | undefined
   let names = new Map<string, string>()
+  let sampling: ReadonlyMap<string, number> = new Map()
   let operation: string | null = null
   let database = { reachable: false, latencyMs: null as number | null }
   let timer: NodeJS.Timeout | undefined
@@ -64,16 +68,18 @@ export function createDirectory(
     database = await deps.health()
     if (!database.reachable) return
     try {
-      const [, found, led, devices, running] = await Promise.all([
+      const [, found, led, devices, exporters, running] = await Promise.all([
         deps.seen(),
         deps.listServers(),
         deps.readLeader(),
         deps.listDevices(),
+        deps.listExporters(),
         deps.runningOperation(),
       ])
       servers = found
       leader = led
       operation = running?.id ?? null
+      sampling = new Map(exporters.map(one => [canonical(one.address), one.sampling]))
       names = new Map(devices.map(({ address, name }) => [canonical(address), name]))
     } catch (error) {
       deps.tally.count('directory', () => ({ error: (error as Error).message }))
@@ -101,6 +107,7 @@ export function createDirectory(
     database: () => database,
     operation: () => operation,
     origins: () => servers.flatMap(({ consoleUrl }) => URL.parse(consoleUrl)?.origin ?? []),
+    sampling: () => sampling,
     nameOf: address => names.get(address) ?? null,
   }
 }

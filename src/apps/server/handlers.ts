@@ -1,6 +1,7 @@
 import type { Condition } from '../../alarms/watch.ts'
 import type { Handlers } from '../../api/handler.ts'
 import { type DeviceStores, deviceRoutes } from '../../api/routes/devices.ts'
+import { exporterRoutes } from '../../api/routes/exporters.ts'
 import { logRoutes, type SyslogFeed } from '../../api/routes/logs.ts'
 import { noticeRoutes } from '../../api/routes/notices.ts'
 import { pairRoutes } from '../../api/routes/pair.ts'
@@ -19,6 +20,7 @@ import type { Audit } from '../../store/postgres/audit.ts'
 import type { Credentials } from '../../store/postgres/credentials.ts'
 import type { Tx } from '../../store/postgres/database.ts'
 import type { Devices } from '../../store/postgres/devices.ts'
+import type { Exporters } from '../../store/postgres/exporters.ts'
 import type { Jobs } from '../../store/postgres/jobs.ts'
 import type { Operations } from '../../store/postgres/operations.ts'
 import type { RoleChanges } from '../../store/postgres/role-changes.ts'
@@ -42,6 +44,7 @@ export function createHandlers(deps: {
   roleChanges: RoleChanges
   drivers: ReadonlyMap<string, Driver>
   directory: Directory
+  exporters: Exporters
   telemetry: TelemetryStore
   feed: SyslogFeed
   write: Write<Tx>
@@ -85,7 +88,13 @@ export function createHandlers(deps: {
     }),
     ...deps.setup,
     ...noticeRoutes<Tx>({ ...deps, now }),
-    ...trafficRoutes({ ask: askOf(deps.telemetry), now, keptSince: deps.telemetry.keptSince }),
+    ...trafficRoutes({
+      ask: askOf(deps.telemetry),
+      now,
+      keptSince: deps.telemetry.keptSince,
+      sampling: deps.directory.sampling,
+    }),
+    ...exporterRoutes({ exporters: deps.exporters, write }),
     ...logRoutes({ ask: askOf(deps.telemetry), feed: deps.feed, names: deps.directory, now }),
     ...deviceRoutes({
       stores: deviceStores(deps),

@@ -132,6 +132,7 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
       seen: () => state.servers.seen(name, incarnation),
       readLeader: () => readLeadership(database),
       listDevices: () => devices.all(),
+      listExporters: () => state.exporters.list(),
       runningOperation: () => state.operations.running(),
       health: () => database.health(),
     },

@@ -8,6 +8,7 @@ import { createContents } from '../../store/postgres/contents.ts'
 import { createCredentials } from '../../store/postgres/credentials.ts'
 import { createDatabase } from '../../store/postgres/database.ts'
 import { createDevices } from '../../store/postgres/devices.ts'
+import { createExporters } from '../../store/postgres/exporters.ts'
 import { createJobs } from '../../store/postgres/jobs.ts'
 import { createJoinTokens } from '../../store/postgres/join-tokens.ts'
 import { createOperations } from '../../store/postgres/operations.ts'
@@ -50,6 +51,7 @@ export function createState(
     alarms: createAlarms({ database }),
     audit: createAudit({ database }),
     devices: createDevices({ database }),
+    exporters: createExporters({ database }),
     versions: createVersions({ database, contents }),
     jobs: createJobs({ database }),
     servers: createServers({ database }),

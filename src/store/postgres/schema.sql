@@ -68,6 +68,16 @@ CREATE TABLE devices (
 );
 CREATE TRIGGER fence BEFORE INSERT OR DELETE OR UPDATE ON public.devices FOR EACH STATEMENT EXECUTE FUNCTION fence_check();
 
+CREATE TABLE exporters (
+  address inet NOT NULL,
+  sampling bigint NOT NULL,
+  changed_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+  changed_by text NOT NULL,
+  CONSTRAINT exporters_pkey PRIMARY KEY (address),
+  CONSTRAINT exporters_sampling_check CHECK (((sampling >= 1) AND (sampling <= '4294967295'::bigint)))
+);
+CREATE TRIGGER fence BEFORE INSERT OR DELETE OR UPDATE ON public.exporters FOR EACH STATEMENT EXECUTE FUNCTION fence_check();
+
 CREATE TABLE hand_overs (
   code_hash bytea NOT NULL,
   session_hash bytea NOT NULL,

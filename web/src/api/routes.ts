@@ -40,6 +40,8 @@ export const routes: Routes = {
   getPreflight: ['GET', '/pair/preflight', false],
   getTrafficSeries: ['GET', '/traffic/series', false],
   getTrafficTop: ['GET', '/traffic/top', false],
+  listExporters: ['GET', '/exporters', false],
+  setExporter: ['PUT', '/exporters/:address', true],
   listLogs: ['GET', '/logs', false],
   tailLogs: ['GET', '/logs/tail', false],
   getLogHistogram: ['GET', '/logs/histogram', false],

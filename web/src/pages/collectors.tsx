@@ -5,6 +5,7 @@ import { formatBytes, formatCount, formatDuration, formatShare } from '../format
 import { Panel, Tag } from '../parts/panel.tsx'
 import { Answered, Empty } from '../parts/states.tsx'
 import { Ago } from '../parts/when.tsx'
+import { ExporterSampling, useSetRates } from './exporter-sampling.tsx'
 
 type Collector = AnswerOf<'listCollectors'>['collectors'][number]
 type State = Collector['state']
@@ -230,6 +231,7 @@ function Problems({ problems }: { problems: Record<string, number> }) {
 }
 
 function Exporters({ state }: { state: State }) {
+  const rates = useSetRates()
   return (
     <Panel title={`Exporters of ${state.name}`} note={`${state.exporters.length}`} flush>
       {state.exporters.length === 0 ? (
@@ -295,9 +297,8 @@ function Exporters({ state }: { state: State }) {
                       </span>
                     )}
                   </td>
-                  <td className="nowrap">
-                    {exporter.sampling.rate === 1 ? 'none' : `1 in ${exporter.sampling.rate}`}{' '}
-                    <span className="dim">({exporter.sampling.rule})</span>
+                  <td>
+                    <ExporterSampling exporter={exporter} set={rates.get(exporter.exporter)} />
                   </td>
                   <td className="num">
                     <Amount value={exporter.held} tone="warn" />
