@@ -10,6 +10,8 @@ import { buildPool, exporters, type Format } from './datagrams.ts'
 export interface SenderRun {
   datagramsPerSecond: number
   seconds: number
+  /** Then it ends earlier. */
+  most?: number
 }
 
 export interface SenderReport {
@@ -48,21 +50,25 @@ async function openSocket(address: string): Promise<Socket> {
 }
 
 /** Does not return before it has sent everything: the process has nothing else to do. */
-function carryOut({ datagramsPerSecond, seconds }: SenderRun): SenderReport {
+function carryOut({
+  datagramsPerSecond,
+  seconds,
+  most: atMost = Number.POSITIVE_INFINITY,
+}: SenderRun): SenderReport {
   const cpu = process.cpuUsage()
   const began = performance.now()
   let leftOut = 0
   let sent = 0
   for (;;) {
     const elapsed = (performance.now() - began) / 1000
-    if (elapsed >= seconds) break
+    if (elapsed >= seconds || sent >= atMost) break
     let due = Math.floor(elapsed * datagramsPerSecond) - leftOut - sent
     const most = Math.max(burst, mostLateSeconds * datagramsPerSecond)
     if (due > most) {
       leftOut += Math.floor(due - most)
       due = Math.floor(most)
     }
-    for (let left = Math.min(due, burst); left > 0; left--, sent++) sendNext()
+    for (let left = Math.min(due, burst, atMost - sent); left > 0; left--, sent++) sendNext()
     if (due <= burst) Atomics.wait(neverWoken, 0, 0, pauseMs)
   }
   const { user, system } = process.cpuUsage(cpu)
