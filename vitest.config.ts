@@ -38,7 +38,7 @@ export default defineConfig({
           name: 'unit',
           // For a hang, not for a busy machine.
           testTimeout: 30_000,
-          include: ['src/**/*.test.ts', 'test/*.test.ts'],
+          include: ['src/**/*.test.ts', 'test/*.test.ts', 'test/fuzz/*.test.ts'],
           exclude: ['src/store/**', ...withWaits],
         },
       },
