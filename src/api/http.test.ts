@@ -37,6 +37,8 @@ const samples: Partial<Record<EndpointName, { query?: string; body?: object }>> 
     },
   },
   setExporter: { body: { sampling: 100 } },
+  setNetworks: { body: { networks: [{ prefix: '10.0.0.0/8', name: 'office' }], version: 0 } },
+  setApplications: { body: { applications: [{ protocol: 6, port: 8123, name: 'x' }], version: 0 } },
   getTrafficSeries: { query: '?by=src.addr&where=dst.port=443' },
   getTrafficTop: { query: '?by=src.addr,dst.addr' },
 }

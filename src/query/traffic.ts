@@ -1,7 +1,6 @@
 /** Questions about flows as SQL. Counters are scaled by each record's sampling rate. */
 import { formatAddress, parseAddress } from '../telemetry/address.ts'
-import { flowTable } from '../telemetry/flow.ts'
-import { type Column, dimensionsOf } from '../telemetry/table.ts'
+import { type TrafficDimension, trafficDimensions } from '../telemetry/traffic-dimensions.ts'
 import { addressText, type Range, type Sql } from './question.ts'
 import type { TrafficTable } from './traffic-tables.ts'
 
@@ -28,7 +27,7 @@ const restKey = ''
 /** Columns that a question groups and filters by. @throws QuestionError */
 export function columnsOf(question: { by: readonly string[]; where: readonly string[] }): string[] {
   const filtered = question.where.map(condition => splitCondition(condition).dimension)
-  return [...question.by, ...filtered].map(name => dimensionColumn(name).name)
+  return [...question.by, ...filtered].flatMap(name => dimensionNamed(name).needs)
 }
 
 /**
@@ -38,15 +37,15 @@ export function columnsOf(question: { by: readonly string[]; where: readonly str
 export function trafficTop(
   question: TrafficQuestion & { by: readonly string[]; metric: TrafficMetric; limit: number },
 ): Sql {
-  const columns = question.by.map(dimensionColumn)
+  const dimensions = question.by.map(dimensionNamed)
   const { sums, condition, params } = partsOf(question)
   return {
     text: `
-      SELECT [${columns.map(textOf).join(', ')}] AS keys,
+      SELECT [${dimensions.map(textOf).join(', ')}] AS keys,
         ${sums.bytes} AS bytes, ${sums.packets} AS packets, ${sums.flows} AS flows
       FROM ${question.table.name}
       WHERE ${condition}
-      GROUP BY ${columns.map(column => column.name).join(', ')}
+      GROUP BY ${dimensions.map(({ expression }) => expression).join(', ')}
       ORDER BY ${orderOf(question.metric)} DESC, keys
       LIMIT {limit:UInt32}`,
     params: { ...params, limit: question.limit },
@@ -95,19 +94,20 @@ export function trafficSeries(
       params,
     }
   }
-  const column = dimensionColumn(question.by)
+  const dimension = dimensionNamed(question.by)
+  const { expression } = dimension
   return {
     text: `
       WITH largest AS (
-        SELECT ${column.name}
+        SELECT ${expression} AS one
         FROM ${table}
         WHERE ${condition}
-        GROUP BY ${column.name}
-        ORDER BY ${sum} DESC, ${column.name}
+        GROUP BY one
+        ORDER BY ${sum} DESC, one
         LIMIT {groups:UInt32}
       )
       SELECT ${bucket} AS bucket,
-        if(${column.name} IN largest, ${textOf(column)}, '${restKey}') AS key,
+        if(${expression} IN largest, ${textOf(dimension)}, '${restKey}') AS key,
         ${value} AS value
       FROM ${table}
       WHERE ${condition}
@@ -146,16 +146,12 @@ function mapped(address: string): string {
   return address.includes(':') ? address : `::ffff:${address}`
 }
 
-type Dimensional = Pick<Column, 'name' | 'type'>
+const byName = new Map(trafficDimensions.map(dimension => [dimension.name, dimension]))
 
-const columnsByDimension = new Map<string, Dimensional>(
-  dimensionsOf(flowTable).map(column => [column.dimension.name, column]),
-)
-
-function dimensionColumn(name: string): Dimensional {
-  const column = columnsByDimension.get(name)
-  if (column) return column
-  const known = [...columnsByDimension.keys()].join(', ')
+function dimensionNamed(name: string): TrafficDimension {
+  const dimension = byName.get(name)
+  if (dimension) return dimension
+  const known = [...byName.keys()].join(', ')
   throw new QuestionError(`"${name}" is not a dimension of traffic; there are ${known}`)
 }
 
@@ -178,23 +174,31 @@ function conditionsOf({ table, range, where }: TrafficQuestion): Sql {
   }
   for (const [index, condition] of where.entries()) {
     const { dimension, value } = splitCondition(condition)
-    const column = dimensionColumn(dimension)
-    if (column.type === 'IPv6') {
-      parts.push(`${column.name} = toIPv6({where${index}:String})`)
-      const address = parseAddress(value)
-      if (!address) throw new QuestionError(`"${value}" is not an address`)
-      params[`where${index}`] = formatAddress(address)
-    } else {
-      parts.push(`${column.name} = {where${index}:UInt64}`)
-      if (!/^\d{1,10}$/.test(value)) throw new QuestionError(`"${value}" is not a number`)
-      params[`where${index}`] = `${Number(value)}`
+    const { expression, type } = dimensionNamed(dimension)
+    const name = `where${index}`
+    switch (type) {
+      case 'IPv6': {
+        const address = parseAddress(value)
+        if (!address) throw new QuestionError(`"${value}" is not an address`)
+        parts.push(`${expression} = toIPv6({${name}:String})`)
+        params[name] = formatAddress(address)
+        break
+      }
+      case 'String':
+        parts.push(`${expression} = {${name}:String}`)
+        params[name] = value
+        break
+      default:
+        if (!/^\d{1,10}$/.test(value)) throw new QuestionError(`"${value}" is not a number`)
+        parts.push(`${expression} = {${name}:UInt64}`)
+        params[name] = `${Number(value)}`
     }
   }
   return { text: parts.join(' AND '), params }
 }
 
-function textOf(column: Dimensional): string {
-  return column.type === 'IPv6' ? addressText(column.name) : `toString(${column.name})`
+function textOf({ type, expression }: TrafficDimension): string {
+  return type === 'IPv6' ? addressText(expression) : `toString(${expression})`
 }
 
 function orderOf(metric: TrafficMetric): string {

@@ -28,6 +28,7 @@ import { createJobStore } from '../../src/store/postgres/job-store.ts'
 import { createJobs } from '../../src/store/postgres/jobs.ts'
 import { createJoinTokens } from '../../src/store/postgres/join-tokens.ts'
 import { pause, readLeadership, resume } from '../../src/store/postgres/leadership.ts'
+import { createNameLists } from '../../src/store/postgres/name-lists.ts'
 import { createOperations } from '../../src/store/postgres/operations.ts'
 import { createOutbox } from '../../src/store/postgres/outbox.ts'
 import { createPairSettings } from '../../src/store/postgres/pair-settings.ts'
@@ -172,6 +173,8 @@ export function createApiServer(config: {
         audit,
         devices,
         exporters,
+        nameLists: createNameLists({ database }),
+        namesChanged: () => {},
         versions,
         jobs: createJobs({ database }),
         credentials: createCredentials({ database }, { key }),

@@ -11,6 +11,7 @@ import { createDeviceSource } from '../../src/store/postgres/device-source.ts'
 import { createDevices } from '../../src/store/postgres/devices.ts'
 import { createExporters } from '../../src/store/postgres/exporters.ts'
 import { readLeadership } from '../../src/store/postgres/leadership.ts'
+import { createNameLists } from '../../src/store/postgres/name-lists.ts'
 import { createRoleChanges } from '../../src/store/postgres/role-changes.ts'
 import { createServers } from '../../src/store/postgres/servers.ts'
 import { createSessions } from '../../src/store/postgres/sessions.ts'
@@ -178,6 +179,18 @@ export function stateContract(server: () => string): void {
     ])
     await write(tx => exporters.setSampling(tx, '2001:db8::1', null))
     expect((await exporters.list()).map(({ address }) => address)).toEqual(['192.0.2.1'])
+  })
+
+  test('a list of names is replaced as a whole, and not over the change of another', async () => {
+    const lists = createNameLists({ database })
+    const office = [{ prefix: '10.0.0.0/8', name: 'office', site: '' }]
+    expect(await lists.read('networks')).toMatchObject({ entries: [], version: 0 })
+    await write(tx => lists.replace(tx, 'networks', { entries: office, version: 0 }))
+    const late = write(tx => lists.replace(tx, 'networks', { entries: [], version: 0 }))
+    await expect(late).rejects.toThrow(Conflict)
+    expect(await lists.read('networks')).toMatchObject({ entries: office, version: 1 })
+    await write(tx => lists.replace(tx, 'networks', { entries: [], version: 1 }))
+    expect(await lists.versions()).toEqual({ networks: 2, applications: 0 })
   })
 
   describe('credentials', () => {

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { systemClock } from '../../src/lib/clock.ts'
 import { createLog } from '../../src/lib/log.ts'
 import { createMetrics } from '../../src/lib/metrics.ts'
-import { trafficTotal } from '../../src/query/traffic.ts'
+import { trafficSeries, trafficTop, trafficTotal } from '../../src/query/traffic.ts'
 import { trafficTables } from '../../src/query/traffic-tables.ts'
 import type { Connection } from '../../src/store/clickhouse/connection.ts'
 import { QueryFailed, SegmentRefused } from '../../src/store/clickhouse/errors.ts'
@@ -207,6 +207,45 @@ export function telemetryStoreContract(name: string, createBackend: () => Backen
       await store.start()
       await store.insertSegment(segments[2]!.segment, segments[2]!.native)
       await expectRollupsAgree(store)
+    })
+
+    test('names are looked up when a question is asked, the smallest network first', async () => {
+      const now = Math.ceil(Date.now() / 3_600_000) * 3_600_000
+      const question = { range: { from: now - 4 * 3_600_000, to: now }, where: [], limit: 10 }
+      const raw = trafficTables.at(-1)!
+      const ask = async (by: string, where: string[] = [], table = raw) => {
+        const { text, params } = trafficTop({
+          ...{ ...question, table, by: [by], where },
+          ...{ metric: 'flows', sampling: new Map() },
+        })
+        const { rows } = await store.query<{ keys: string[]; flows: number }>(text, params)
+        return Object.fromEntries(rows.map(({ keys, flows }) => [keys[0], flows]))
+      }
+      await store.fillNames({
+        networks: [
+          { prefix: '192.0.0.0/8', name: 'all of it', site: '' },
+          { prefix: '192.0.2.0/24', name: 'office', site: 'Berlin' },
+          { prefix: '2001:db8::/32', name: 'lab', site: 'Paris' },
+        ],
+        applications: [{ protocol: 6, port: 443, name: 'our shop' }],
+      })
+      await store.insertSegment(id('flow', 30), namedFlows(30))
+      const before = await ask('src.network')
+      expect(before).toMatchObject({ office: 10, lab: 10, 'all of it': 10 })
+      expect(await ask('src.site')).toMatchObject({ Berlin: 10, Paris: 10 })
+      expect(await ask('src.site', ['src.network=all of it'])).toEqual({ 'not named': 10 })
+      const applications = await ask('application', ['src.network=office'])
+      expect(applications).toEqual({ 'our shop': 5, dns: 5 })
+      const rolledUp = trafficTables.find(({ name }) => name === 'flow_application_5m')!
+      expect(await ask('application', [], rolledUp)).toEqual(await ask('application'))
+      await store.fillNames({ networks: [], applications: [] })
+      expect(Object.keys(await ask('src.network'))).toEqual(['not named'])
+      expect(await ask('application', ['src.addr=192.0.2.1'])).toMatchObject({ https: 5 })
+      const { text, params } = trafficSeries({
+        ...{ ...question, table: raw, step: 60, by: 'application', groups: 3 },
+        ...{ metric: 'bits', sampling: new Map() },
+      })
+      expect((await store.query(text, params)).rows.length).toBeGreaterThan(0)
     })
 
     test('a question has one answer, whichever table and whatever rate a person set', async () => {
@@ -424,6 +463,25 @@ export function telemetryStoreContract(name: string, createBackend: () => Backen
       await expectRollupsAgree(store)
     })
   })
+}
+
+/** From three networks in turn, to a web server and to a name server. */
+function namedFlows(count: number): Uint8Array {
+  const batch = createBatch(tables.flow, count, () => {})
+  const sources = ['192.0.2.1', '2001:db8::7', '192.9.9.9'].map(text => parseAddress(text)!)
+  for (let i = 0; i < count; i++) {
+    const row = batch.claim()
+    const { cells } = batch
+    cells.time.values[row] = Math.floor(Date.now() / 1000) - 60
+    cells.src_addr.setV6(row, sources[i % 3]!, 0)
+    cells.protocol.values[row] = i < count / 2 ? 6 : 17
+    cells.src_port.values[row] = 50_000
+    cells.dst_port.values[row] = i < count / 2 ? 443 : 53
+    cells.sampling.values[row] = 1
+    cells.traffic.values[row] = 1
+    batch.commit()
+  }
+  return encodeNative(batch)
 }
 
 /** Each rollup has what the flows come to. */

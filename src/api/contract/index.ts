@@ -7,6 +7,7 @@ import { deviceEndpoints } from './devices.ts'
 import type { Endpoint } from './endpoint.ts'
 import { exporterEndpoints } from './exporters.ts'
 import { logEndpoints } from './logs.ts'
+import { nameEndpoints } from './names.ts'
 import { noticeEndpoints } from './notices.ts'
 import { pairEndpoints } from './pair.ts'
 import { sessionEndpoints } from './session.ts'
@@ -22,6 +23,7 @@ export const endpoints = {
   ...setupEndpoints,
   ...trafficEndpoints,
   ...exporterEndpoints,
+  ...nameEndpoints,
   ...logEndpoints,
   ...deviceEndpoints,
   ...watchEndpoints,

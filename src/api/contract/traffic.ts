@@ -1,12 +1,6 @@
 import { z } from 'zod'
-import { flowTable } from '../../telemetry/flow.ts'
-import { type Dimension, dimensionsOf } from '../../telemetry/table.ts'
+import { trafficDimensions } from '../../telemetry/traffic-dimensions.ts'
 import { endpoint, moment, timeRange } from './endpoint.ts'
-
-/** What traffic can be grouped and filtered by: the columns of the flow table that have a dimension. */
-const trafficDimensions: readonly Dimension[] = dimensionsOf(flowTable).map(
-  ({ dimension }) => dimension,
-)
 
 const trafficDimension = z.enum(
   trafficDimensions.map(dimension => dimension.name) as [string, ...string[]],

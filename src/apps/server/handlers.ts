@@ -3,6 +3,7 @@ import type { Handlers } from '../../api/handler.ts'
 import { type DeviceStores, deviceRoutes } from '../../api/routes/devices.ts'
 import { exporterRoutes } from '../../api/routes/exporters.ts'
 import { logRoutes, type SyslogFeed } from '../../api/routes/logs.ts'
+import { nameRoutes } from '../../api/routes/names.ts'
 import { noticeRoutes } from '../../api/routes/notices.ts'
 import { pairRoutes } from '../../api/routes/pair.ts'
 import { type SessionStores, sessionRoutes } from '../../api/routes/session.ts'
@@ -22,6 +23,7 @@ import type { Tx } from '../../store/postgres/database.ts'
 import type { Devices } from '../../store/postgres/devices.ts'
 import type { Exporters } from '../../store/postgres/exporters.ts'
 import type { Jobs } from '../../store/postgres/jobs.ts'
+import type { NameLists } from '../../store/postgres/name-lists.ts'
 import type { Operations } from '../../store/postgres/operations.ts'
 import type { RoleChanges } from '../../store/postgres/role-changes.ts'
 import type { Versions } from '../../store/postgres/versions.ts'
@@ -45,6 +47,9 @@ export function createHandlers(deps: {
   drivers: ReadonlyMap<string, Driver>
   directory: Directory
   exporters: Exporters
+  nameLists: NameLists
+  /** Names are to be looked up as they are now. */
+  namesChanged(): void
   telemetry: TelemetryStore
   feed: SyslogFeed
   write: Write<Tx>
@@ -95,6 +100,7 @@ export function createHandlers(deps: {
       sampling: deps.directory.sampling,
     }),
     ...exporterRoutes({ exporters: deps.exporters, write }),
+    ...nameRoutes({ nameLists: deps.nameLists, write, changed: deps.namesChanged }),
     ...logRoutes({ ask: askOf(deps.telemetry), feed: deps.feed, names: deps.directory, now }),
     ...deviceRoutes({
       stores: deviceStores(deps),

@@ -15,7 +15,9 @@ import {
   createTelemetryStore,
   type TelemetryStore,
 } from '../../store/clickhouse/telemetry-store.ts'
+import type { NameLists } from '../../store/postgres/name-lists.ts'
 import type { Directory } from './directory.ts'
+import { createNaming, type Naming } from './naming.ts'
 import { createOwnCollector, type OwnCollector } from './own-collector.ts'
 import type { ServerSettings } from './settings.ts'
 import { createSyslogFeed, type ServerSyslogFeed } from './syslog-feed.ts'
@@ -28,6 +30,8 @@ export interface Reception {
   receiver: Receiver
   /** Undefined: the settings name none. */
   ownCollector: OwnCollector | undefined
+  /** Names of networks and applications in the engine. */
+  naming: Naming
   /** Work of the active: what the other server had sealed and not delivered. */
   adoption: Adoption
 }
@@ -40,7 +44,8 @@ export function createReception(
     log: Log
     metrics: Metrics
     clock: Clock
-    tally: Pick<Tally<'syslog-feed'>, 'count'>
+    tally: Pick<Tally<'syslog-feed' | 'names'>, 'count'>
+    nameLists: NameLists
     identity: Identity
     directory: Directory
     folder: SharedFolder
@@ -68,6 +73,7 @@ export function createReception(
       },
     },
   )
+  const naming = createNaming({ ...deps, fill: telemetry.fillNames })
   const feed = createSyslogFeed({ tally: deps.tally, onRows: deps.onSyslog, ask: telemetry.query })
   const links = () =>
     directory.servers().map(({ name, linkHost, linkPort }) => ({
@@ -109,5 +115,5 @@ export function createReception(
     onStored: feed.stored,
     ...(ownCollector ? { taken: ownCollector.taken } : {}),
   })
-  return { engine, telemetry, feed, receiver, ownCollector, adoption }
+  return { engine, telemetry, feed, naming, receiver, ownCollector, adoption }
 }

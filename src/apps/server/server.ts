@@ -79,6 +79,7 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
     | 'console-certificate'
     | 'vitals'
     | 'notices'
+    | 'names'
   >(base, {
     name: 'server_problems',
     help: 'Background work of the server that failed, by reason',
@@ -175,6 +176,7 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
       identity,
       directory,
       folder: shared.folder,
+      nameLists: state.nameLists,
       linkState: () => ({ ...linkState(node), macs: ownMacs(), clockMs: clock.wall() }),
       heldAddresses: addresses.held,
       routes: () => linkRoutes,
@@ -307,6 +309,7 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
         telemetry,
         feed,
         write,
+        namesChanged: reception.naming.nudge,
         setup: setup.handlers,
         notices,
         conditions: wrong.live,
@@ -449,6 +452,7 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
     opening(http, { file, key: 'console.port' }),
     registration,
     directory,
+    reception.naming,
     ownAddresses,
     shared.folder,
     pairSettings,

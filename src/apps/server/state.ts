@@ -11,6 +11,7 @@ import { createDevices } from '../../store/postgres/devices.ts'
 import { createExporters } from '../../store/postgres/exporters.ts'
 import { createJobs } from '../../store/postgres/jobs.ts'
 import { createJoinTokens } from '../../store/postgres/join-tokens.ts'
+import { createNameLists } from '../../store/postgres/name-lists.ts'
 import { createOperations } from '../../store/postgres/operations.ts'
 import { createOutbox } from '../../store/postgres/outbox.ts'
 import { createPairSettings } from '../../store/postgres/pair-settings.ts'
@@ -52,6 +53,7 @@ export function createState(
     audit: createAudit({ database }),
     devices: createDevices({ database }),
     exporters: createExporters({ database }),
+    nameLists: createNameLists({ database }),
     versions: createVersions({ database, contents }),
     jobs: createJobs({ database }),
     servers: createServers({ database }),

@@ -18,6 +18,7 @@ import { createEngineClient, type QueryOptions, type QueryStatistics } from './c
 import type { Connection } from './connection.ts'
 import { EngineUnavailable, SegmentRefused } from './errors.ts'
 import { createLedger, type SegmentId } from './ledger.ts'
+import { createLookups, type Names } from './lookups.ts'
 import { createRollupTables } from './rollup-tables.ts'
 
 export interface TelemetryStore extends Component {
@@ -39,6 +40,8 @@ export interface TelemetryStore extends Component {
   ): Promise<{ rows: T[]; statistics: QueryStatistics }>
   /** Whether it has started and the engine answered last time. */
   ready(): boolean
+  /** Names that questions look up, instead of those of before. @throws EngineUnavailable */
+  fillNames(names: Names): Promise<void>
   /** Since when a table has everything, seconds since 1970; undefined: it cannot be asked. */
   keptSince(table: string): number | undefined
 }
@@ -72,6 +75,7 @@ export function createTelemetryStore(
   const { log, clock } = deps
   const client = createEngineClient(deps, { database })
   const ledger = createLedger({ client, clock })
+  const lookups = createLookups({ client })
   const rollups = createRollupTables(
     { client, clock, log },
     { keepDays: { ...usualRollupDays, ...config.keepRollupDays } },
@@ -116,6 +120,7 @@ export function createTelemetryStore(
       await applyKeepDays(table, keepDays ?? table.keepDays)
     }
     await rollups.prepare()
+    await lookups.prepare()
   }
 
   async function addMissingColumns(table: Table) {
@@ -236,6 +241,10 @@ export function createTelemetryStore(
       return client.query(sql, params, options)
     },
     ready: () => started && client.reachable,
+    async fillNames(names) {
+      if (!started) throw notStarted()
+      await lookups.fill(names)
+    },
     keptSince(table) {
       if (!started) return undefined
       const kind = kinds.find(one => one === table)

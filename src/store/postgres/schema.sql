@@ -163,6 +163,17 @@ CREATE TABLE migrations (
   CONSTRAINT migrations_pkey PRIMARY KEY (number)
 );
 
+CREATE TABLE name_lists (
+  list text NOT NULL,
+  entries jsonb NOT NULL,
+  version bigint NOT NULL,
+  changed_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+  changed_by text NOT NULL,
+  CONSTRAINT name_lists_pkey PRIMARY KEY (list),
+  CONSTRAINT name_lists_list_check CHECK ((list = ANY (ARRAY['networks'::text, 'applications'::text])))
+);
+CREATE TRIGGER fence BEFORE INSERT OR DELETE OR UPDATE ON public.name_lists FOR EACH STATEMENT EXECUTE FUNCTION fence_check();
+
 CREATE TABLE operations (
   id uuid NOT NULL,
   kind text NOT NULL,

@@ -1,11 +1,12 @@
 /** Conditions `dimension=value` of a traffic question. */
-import { flowTable } from '../../../src/telemetry/flow.ts'
-import type { Column, Dimension } from '../../../src/telemetry/table.ts'
+import type { Dimension } from '../../../src/telemetry/table.ts'
+import { trafficDimensions } from '../../../src/telemetry/traffic-dimensions.ts'
 
-/** What traffic can be grouped and filtered by, from the column table. */
-export const dimensions: readonly Dimension[] = (flowTable.columns as readonly Column[]).flatMap(
-  column => (column.dimension === undefined ? [] : [column.dimension]),
-)
+/** What traffic can be grouped and filtered by. */
+export const dimensions: readonly Dimension[] = trafficDimensions.map(({ name, label }) => ({
+  name,
+  label,
+}))
 
 const labels = new Map(dimensions.map(dimension => [dimension.name, dimension.label]))
 
