@@ -152,12 +152,14 @@ const collectors = createRoute({
   path: '/collectors',
   component: lazyRouteComponent(load.collectors, 'CollectorsPage'),
 })
+const settingsTabs = ['general', 'names', 'tokens', 'audit'] as const
+type SettingsTab = (typeof settingsTabs)[number]
 const settings = createRoute({
   getParentRoute: () => root,
   path: '/settings',
-  validateSearch: (search: Raw): { tab?: 'general' | 'tokens' | 'audit' } => {
-    const tab = textOf(search.tab)
-    return tab === 'general' || tab === 'tokens' || tab === 'audit' ? { tab } : {}
+  validateSearch: (search: Raw): { tab?: SettingsTab } => {
+    const tab = settingsTabs.find(one => one === textOf(search.tab))
+    return tab === undefined ? {} : { tab }
   },
   component: lazyRouteComponent(load.settings, 'SettingsPage'),
 })

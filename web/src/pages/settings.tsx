@@ -11,6 +11,7 @@ import { PasswordForm } from '../parts/password-form.tsx'
 import { Rows } from '../parts/rows.tsx'
 import { Empty } from '../parts/states.tsx'
 import { Moment } from '../parts/when.tsx'
+import { NamesSettings } from './names.tsx'
 import { TokensPanel } from './tokens.tsx'
 
 const route = getRouteApi('/settings')
@@ -18,11 +19,12 @@ const route = getRouteApi('/settings')
 const tabs = [
   { value: 'account', label: 'Your account' },
   { value: 'general', label: 'General' },
+  { value: 'names', label: 'Names' },
   { value: 'tokens', label: 'API tokens' },
   { value: 'audit', label: 'Audit log' },
 ] as const
 /** What others than administrators see. */
-const forAll: readonly string[] = ['account', 'general']
+const forAll: readonly string[] = ['account', 'general', 'names']
 
 export function SettingsPage() {
   const { tab: asked = 'account' } = route.useSearch()
@@ -43,6 +45,7 @@ export function SettingsPage() {
         />
       </div>
       {tab === 'general' && <General />}
+      {tab === 'names' && <NamesSettings />}
       {tab === 'tokens' && <TokensPanel />}
       {tab === 'audit' && <AuditPanel />}
       {tab === 'account' && <Account />}
