@@ -10,7 +10,7 @@ import { type Component, createSequence } from '../lib/component.ts'
 import { createLog, type Log } from '../lib/log.ts'
 import { createMetrics, type Metrics } from '../lib/metrics.ts'
 import { version } from '../lib/version.ts'
-import { identityIn, opening } from './named-files.ts'
+import { identityIn, opening, streamTls } from './named-files.ts'
 
 const maxObservers = 64
 
@@ -38,6 +38,7 @@ export function createCollectorProgram(
 ): Component & { readonly ports: Collector['ports'] } {
   const at = (path: string) => resolve(dirname(file), path)
   const { identity, observe, log: level, ...config } = settings
+  const { tls } = settings.listen
   const log = createLog({ level, part: settings.name })
   const metrics = createMetrics({ collector: settings.name })
   const collector = createCollector(
@@ -47,6 +48,7 @@ export function createCollectorProgram(
       clock: systemClock,
       version,
       sockets: loadSockets(),
+      streamTls: tls && streamTls(tls, { file, key: 'listen.tls' }),
       identity: identityIn(at(identity), settings.name, { file, key: 'identity' }),
     },
     { ...config, spool: at(settings.spool) },

@@ -1,6 +1,8 @@
 /** What settings name by file or port: read and opened so that a failure says which setting it was. */
 import { readFileSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
 import { createSecureContext } from 'node:tls'
+import type { StreamTls } from '../collect/listen.ts'
 import type { Component } from '../lib/component.ts'
 import { unusableSetting } from '../lib/settings.ts'
 import { type Identity, readIdentity } from '../lib/tls.ts'
@@ -43,6 +45,32 @@ export function consoleTls(
     throw unusableSetting(file, 'console.tls', `${what}: ${(error as Error).message}`)
   }
   return { key, cert }
+}
+
+/**
+ * Key, certificate and authorities of listeners with TLS.
+ *
+ * @param setting the settings file, and the key that has them
+ * @throws SettingsError
+ */
+export function streamTls(
+  paths: { key: string; cert: string; clients?: string | undefined },
+  setting: { file: string; key: string },
+): StreamTls {
+  const read = (path: string, key: string) =>
+    textIn(resolve(dirname(setting.file), path), { ...setting, key: `${setting.key}.${key}` })
+  const tls = {
+    key: read(paths.key, 'key'),
+    cert: read(paths.cert, 'cert'),
+    ...(paths.clients === undefined ? {} : { ca: read(paths.clients, 'clients') }),
+  }
+  try {
+    createSecureContext(tls)
+  } catch (error) {
+    const what = 'key and cert must be PEM files that go together, clients one of certificates'
+    throw unusableSetting(setting.file, setting.key, `${what}: ${(error as Error).message}`)
+  }
+  return tls
 }
 
 /** The text of a file that a setting names. @throws SettingsError */

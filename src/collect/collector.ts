@@ -28,6 +28,7 @@ import {
   flowListeners,
   type Listener,
   type ListenerName,
+  type StreamTls,
   type UdpListener,
   type UdpListenerName,
 } from './listen.ts'
@@ -82,6 +83,8 @@ export interface CollectorDeps {
   clock: Clock
   /** Of the program. */
   version: string
+  /** Of the listeners with TLS. */
+  streamTls?: StreamTls | undefined
   /** To receive many datagrams at once, where that can be. */
   sockets?: Sockets | undefined
 }
@@ -224,7 +227,7 @@ export function createCollector(
       onSyslogProblem: intake.syslogProblem,
       onProblem: (problem, detail) => tally.count(problem, detail),
     },
-    { ...listen, section, ports: listen },
+    { ...listen, section, ports: listen, tls: deps.streamTls },
   )
   listeners.push(...streams.listeners)
 

@@ -153,12 +153,14 @@ describe('the kernel’s table of sockets', () => {
   })
 })
 
+const onHandshakeFailed = () => {}
+
 describe('a TCP listener', () => {
   test('stops reading while it is paused and goes on after', async () => {
     let received = 0
     const listener = await started(
       createTcpListener(
-        { log, onRefused: () => {}, onDisplaced: () => {} },
+        { log, onRefused: () => {}, onDisplaced: () => {}, onHandshakeFailed },
         { name: 'syslog_tcp', address: '127.0.0.1', port: 0, maxConnections: 2, idleMs: 10_000 },
         () => ({
           push(bytes) {
@@ -186,7 +188,7 @@ describe('a TCP listener', () => {
     let refused = 0
     const listener = await started(
       createTcpListener(
-        { log, onRefused: () => refused++, onDisplaced: () => {} },
+        { log, onRefused: () => refused++, onDisplaced: () => {}, onHandshakeFailed },
         { name: 'syslog_tcp', address: '127.0.0.1', port: 0, maxConnections: 1, idleMs: 10_000 },
         () => ({ push: () => 0, end: () => {} }),
       ),
@@ -202,7 +204,7 @@ describe('a TCP listener', () => {
     const heard: string[] = []
     const listener = await started(
       createTcpListener(
-        { log, onRefused: () => refused++, onDisplaced: () => displaced++ },
+        { log, onRefused: () => refused++, onDisplaced: () => displaced++, onHandshakeFailed },
         { name: 'syslog_tcp', address: '127.0.0.1', port: 0, maxConnections: 3, idleMs: 10_000 },
         () => ({
           push(bytes) {

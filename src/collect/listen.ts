@@ -4,13 +4,22 @@
  */
 import { createSocket, type RemoteInfo, type Socket as UdpSocket } from 'node:dgram'
 import { createServer, type Server, type Socket as TcpSocket } from 'node:net'
+import { createServer as createTlsServer, type TlsOptions } from 'node:tls'
 import type { Component } from '../lib/component.ts'
+import { type Connections, trackConnections } from '../lib/connections.ts'
 import type { Log } from '../lib/log.ts'
 import { parseAddress } from '../telemetry/address.ts'
 import { readKernelDrops } from './kernel-drops.ts'
 
 export type UdpListenerName = 'netflow' | 'ipfix' | 'sflow' | 'syslog_udp' | 'traps'
-export type StreamListenerName = 'syslog_tcp' | 'ipfix_tcp'
+export type StreamListenerName = 'syslog_tcp' | 'ipfix_tcp' | 'syslog_tls' | 'ipfix_tls'
+
+/** PEM. With `ca`, senders must show a certificate of one of these authorities. */
+export interface StreamTls {
+  key: string
+  cert: string
+  ca?: string | undefined
+}
 export type ListenerName = UdpListenerName | StreamListenerName
 
 export const flowListeners = ['netflow', 'ipfix', 'sflow'] as const
@@ -54,6 +63,7 @@ const tightBufferBytes = 4_000_000
 
 /** For what is in the socket of an address that the host has just lost. */
 const drainMs = 1000
+const handshakeTimeout = 10_000
 
 /** Sixteen bytes of a sender's address, remembered by its text so that a datagram costs a look-up. */
 export function createSenderCache(): (address: string) => Uint8Array {
@@ -235,13 +245,23 @@ export interface StreamReader {
  * @param config.idleMs a connection that says nothing for this long is closed
  */
 export function createTcpListener(
-  deps: { log: Log; onRefused: () => void; onDisplaced: () => void },
-  config: ListenerConfig & { maxConnections: number; idleMs: number },
+  deps: {
+    log: Log
+    onRefused: () => void
+    onDisplaced: () => void
+    /** A connection that did not get as far as to send. */
+    onHandshakeFailed: (error: Error, sender: string) => void
+  },
+  config: ListenerConfig & {
+    maxConnections: number
+    idleMs: number
+    tls?: StreamTls | undefined
+  },
   onConnection: (sender: string, port: number) => StreamReader,
 ): TcpListener {
   /** With the sender; the longest silent first. */
   const open = new Map<TcpSocket, string>()
-  let server: Server | undefined
+  let server: { opened: Server; connections: Connections } | undefined
   let paused = false
   let messages = 0
   let bytes = 0
@@ -294,14 +314,10 @@ export function createTcpListener(
     const closing = server
     server = undefined
     if (closing === undefined) return
-    const closed = new Promise<void>(resolve => closing.close(() => resolve()))
-    const late = setTimeout(() => {
-      for (const socket of open.keys()) socket.destroy()
-    }, withinMs)
-    for (const socket of open.keys()) {
-      if (withinMs > 0) socket.end()
-      else socket.destroy()
-    }
+    const closed = new Promise<void>(resolve => closing.opened.close(() => resolve()))
+    const late = setTimeout(closing.connections.cut, withinMs)
+    if (withinMs === 0) closing.connections.cut()
+    else for (const socket of open.keys()) socket.end()
     await closed
     clearTimeout(late)
   }
@@ -313,11 +329,20 @@ export function createTcpListener(
     },
     async start() {
       const { port: again } = bound
-      const opened = await eachFamily(config, 'TCP', host => bindTcp(host, again, accept))
+      const opened = await eachFamily(config, 'TCP', host => {
+        const made = config.tls
+          ? createTlsServer({ ...config.tls, ...tlsOptions(config.tls) }, accept)
+          : createServer(accept)
+        made.on('tlsClientError', (error, { remoteAddress = '::' }: TcpSocket) =>
+          deps.onHandshakeFailed(error, remoteAddress),
+        )
+        return bindTcp(made, host, again)
+      })
+      const connections = trackConnections(opened)
       opened.on('error', error => deps.log.warn({ listener: config.name, error }, 'socket error'))
       const { address, port } = opened.address() as { address: string; port: number }
       bound = { address, port }
-      server = opened
+      server = { opened, connections }
     },
     async stop() {
       await retire(0)
@@ -394,8 +419,14 @@ function bindUdp(host: string, port: number, shared = false): Promise<UdpSocket>
   })
 }
 
-function bindTcp(host: string, port: number, accept: (socket: TcpSocket) => void): Promise<Server> {
-  const server = createServer(accept)
+function tlsOptions({ ca }: StreamTls): TlsOptions {
+  const known = ca !== undefined
+  // TLS 1.2 because exporters are older than their collectors (RFC 7011 §11.1, RFC 9662).
+  const versions = { minVersion: 'TLSv1.2' } as const
+  return { requestCert: known, rejectUnauthorized: known, handshakeTimeout, ...versions }
+}
+
+function bindTcp(server: Server, host: string, port: number): Promise<Server> {
   return new Promise((resolve, reject) => {
     server.once('error', reject)
     server.listen({ host, port, exclusive: true }, () => {
@@ -412,6 +443,8 @@ const usualHolders: Record<ListenerName, string> = {
   syslog_udp: 'rsyslogd, syslog-ng, or a second Keepwatch',
   syslog_tcp: 'rsyslogd, syslog-ng, or a second Keepwatch',
   ipfix_tcp: 'another flow collector, or a second Keepwatch',
+  syslog_tls: 'rsyslogd, syslog-ng, or a second Keepwatch',
+  ipfix_tls: 'another flow collector, or a second Keepwatch',
   traps: 'snmptrapd, or a second Keepwatch',
 }
 

@@ -9,6 +9,14 @@ const port = z
 
 const megabyte = 1024 * 1024
 
+/** PEM files of the listeners with TLS. */
+const streamTls = z.strictObject({
+  key: z.string().min(1),
+  cert: z.string().min(1),
+  /** Authorities; senders must show a certificate of one of them. Without it anybody may send. */
+  clients: z.string().min(1).optional(),
+})
+
 /** What a collector on its own and one inside a server have in common. */
 const reception = {
   /** Bytes of segments that may wait; beyond it the oldest are given up. */
@@ -38,6 +46,9 @@ const reception = {
       syslog_udp: port.default(514),
       syslog_tcp: port.default(514),
       traps: port.default(162),
+      ipfix_tls: port.default(false),
+      syslog_tls: port.default(false),
+      tls: streamTls.optional(),
       /** Receive buffer to ask for; the kernel grants at most net.core.rmem_max. */
       bufferBytes: z
         .number()
@@ -48,6 +59,11 @@ const reception = {
       maxMessageBytes: z.number().int().min(1024).max(megabyte).default(65_536),
       maxConnections: z.number().int().min(1).default(1024),
     })
+    .refine(
+      ({ tls, ipfix_tls, syslog_tls }) =>
+        tls !== undefined || (ipfix_tls === false && syslog_tls === false),
+      { path: ['tls'], error: 'must name key and cert, because a port for TLS is set' },
+    )
     .prefault({}),
 }
 

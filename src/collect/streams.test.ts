@@ -1,6 +1,13 @@
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
-import { afterEach, expect, test } from 'vitest'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { connect as connectTls } from 'node:tls'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { createLog } from '../lib/log.ts'
+import { type Identity, openAuthority } from '../lib/tls.ts'
+import type { StreamTls } from './listen.ts'
 import { createStreams, type Streams } from './streams.ts'
 
 const log = createLog({ level: 'silent', part: 'test' })
@@ -13,7 +20,7 @@ afterEach(async () => {
   }
 })
 
-async function open() {
+async function open(tls?: StreamTls) {
   const messages: string[] = []
   const flows: { length: number; sender: string; port: number }[] = []
   const problems: string[] = []
@@ -28,7 +35,8 @@ async function open() {
     {
       section: 'listen',
       address: '127.0.0.1',
-      ports: { syslog_tcp: 0, ipfix_tcp: 0 },
+      ports: { syslog_tcp: 0, ipfix_tcp: 0, syslog_tls: 0, ipfix_tls: 0 },
+      tls,
       maxConnections: 10,
       maxMessageBytes: 65_536,
     },
@@ -44,7 +52,19 @@ async function open() {
       sockets.push(socket)
       socket.once('error', reject)
     })
-  return { streams, messages, flows, problems, to }
+  /** Over TLS, with the identity of a sender or without. */
+  const secure = async (name: string, sender?: Identity) => {
+    const { port } = streams.listeners.find(listener => listener.name === name)!
+    const socket = connectTls({
+      ...{ port, host: '127.0.0.1', rejectUnauthorized: false },
+      ...(sender ? { key: sender.key, cert: sender.cert } : {}),
+    })
+    sockets.push(socket)
+    socket.on('error', () => {})
+    await once(socket, 'secureConnect')
+    return socket
+  }
+  return { streams, messages, flows, problems, to, secure }
 }
 
 async function until(holds: () => boolean, evidence: () => unknown) {
@@ -113,4 +133,65 @@ test('they are closed and opened again at the same ports', async () => {
   await streams.settled()
   expect(streams.listeners.map(({ port }) => port)).toEqual(ports)
   await to('syslog_tcp')
+})
+
+describe('over TLS', () => {
+  let dir: string
+  let own: Identity
+  let sender: Identity
+  let stranger: Identity
+  beforeAll(async () => {
+    dir = mkdtempSync(join(tmpdir(), 'keepwatch-streams-'))
+    const authority = await openAuthority(join(dir, 'ours'))
+    const another = await openAuthority(join(dir, 'another'))
+    own = await authority.issue({ role: 'collector', name: 'site', hosts: ['127.0.0.1'] })
+    sender = await authority.issue({ role: 'collector', name: 'router', hosts: [] })
+    stranger = await another.issue({ role: 'collector', name: 'router', hosts: [] })
+  })
+  afterAll(() => rmSync(dir, { recursive: true }))
+
+  test('messages of both kinds arrive', async () => {
+    const { messages, flows, secure } = await open({ key: own.key, cert: own.cert })
+    const device = await secure('syslog_tls')
+    device.write('9 <13>hello')
+    const exporter = await secure('ipfix_tls')
+    exporter.write(ipfix(40))
+    await until(
+      () => messages.length + flows.length === 2,
+      () => ({ messages, flows }),
+    )
+    expect(messages).toEqual(['<13>hello'])
+    expect(flows).toMatchObject([{ length: 40, sender: '127.0.0.1' }])
+  })
+
+  test('where senders need a certificate, one of another authority and none are refused', async () => {
+    const { flows, problems, secure } = await open({ key: own.key, cert: own.cert, ca: own.ca })
+    const exporter = await secure('ipfix_tls', sender)
+    exporter.write(ipfix(40))
+    for (const refused of [await secure('ipfix_tls', stranger), await secure('ipfix_tls')]) {
+      refused.write(ipfix(60))
+    }
+    await until(
+      () => flows.length === 1 && problems.length === 2,
+      () => ({ flows, problems }),
+    )
+    expect(problems).toEqual(['handshake-failed', 'handshake-failed'])
+    expect(flows.map(({ length }) => length)).toEqual([40])
+  })
+
+  test('whoever speaks something else is counted, and a stop does not wait for a handshake', async () => {
+    const { problems, streams, to } = await open({ key: own.key, cert: own.cert })
+    const plain = await to('ipfix_tls')
+    plain.on('error', () => {})
+    plain.write('this is not TLS, and it is long enough to be seen as such')
+    await until(
+      () => problems.length === 1,
+      () => problems,
+    )
+    expect(problems).toEqual(['handshake-failed'])
+    await to('ipfix_tls')
+    const began = performance.now()
+    for (const listener of streams.listeners) await listener.stop()
+    expect(performance.now() - began).toBeLessThan(2000)
+  })
 })

@@ -1,5 +1,6 @@
 /**
- * What arrives over connections: syslog (RFC 6587) and IPFIX (RFC 7011 §10.4). In a pair these ports
+ * What arrives over connections: syslog (RFC 6587) and IPFIX (RFC 7011 §10.4), and both over TLS
+ * (RFC 5425, RFC 7011 §11). In a pair these ports
  * are open on the active only, so that senders look for the active.
  */
 import type { Log } from '../lib/log.ts'
@@ -10,6 +11,7 @@ import {
   createTcpListener,
   type StreamListenerName,
   type StreamReader,
+  type StreamTls,
   type TcpListener,
 } from './listen.ts'
 
@@ -18,6 +20,7 @@ export type StreamProblem =
   | 'connection-displaced'
   | 'not-listening'
   | 'no-ipfix'
+  | 'handshake-failed'
 
 export interface Streams {
   readonly listeners: readonly TcpListener[]
@@ -49,6 +52,8 @@ export function createStreams(
     ports: Readonly<Record<StreamListenerName, number | false>>
     maxConnections: number
     maxMessageBytes: number
+    /** For the listeners with TLS. */
+    tls?: StreamTls | undefined
   },
 ): Streams {
   const { onProblem } = deps
@@ -57,10 +62,15 @@ export function createStreams(
   const open = new Set<TcpListener>()
   add('syslog_tcp', readSyslog)
   add('ipfix_tcp', readIpfix)
+  if (config.tls !== undefined) {
+    add('syslog_tls', readSyslog, config.tls)
+    add('ipfix_tls', readIpfix, config.tls)
+  }
 
   function add(
     name: StreamListenerName,
     onConnection: (sender: string, port: number) => StreamReader,
+    tls?: StreamTls,
   ) {
     const { section, address, maxConnections, ports } = config
     const port = ports[name]
@@ -70,8 +80,10 @@ export function createStreams(
         log: deps.log,
         onRefused: () => onProblem('connection-refused', () => ({ listener: name })),
         onDisplaced: () => onProblem('connection-displaced', () => ({ listener: name })),
+        onHandshakeFailed: ({ message }, sender) =>
+          onProblem('handshake-failed', () => ({ listener: name, sender, error: message })),
       },
-      { name, section, address, port, maxConnections, idleMs: idleConnectionMs },
+      { name, section, address, port, maxConnections, idleMs: idleConnectionMs, tls },
       onConnection,
     )
     listeners.push(listener)

@@ -33,7 +33,10 @@ export const collectorState = z.object({
   startedAt: moment,
   listeners: z.array(
     z.object({
-      name: z.enum(['netflow', 'ipfix', 'sflow', 'syslog_udp', 'syslog_tcp', 'traps', 'ipfix_tcp']),
+      name: z.enum([
+        ...['netflow', 'ipfix', 'sflow', 'syslog_udp', 'syslog_tcp', 'traps'],
+        ...['ipfix_tcp', 'ipfix_tls', 'syslog_tls'],
+      ] as const),
       address: z.string(),
       port: z.number().int(),
       datagrams: z.number(),

@@ -1,9 +1,10 @@
 import { mkdirSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
+import type { StreamTls } from '../../collect/listen.ts'
 import { type Timings, timingsOf, UnsafeTimings } from '../../failover/timings.ts'
 import { unusableSetting } from '../../lib/settings.ts'
 import type { Identity } from '../../lib/tls.ts'
-import { consoleTls, identityIn, textIn } from '../named-files.ts'
+import { consoleTls, identityIn, streamTls, textIn } from '../named-files.ts'
 import type { ServerSettings } from './settings.ts'
 
 /** What the settings of a server name: paths made absolute, files read and judged. */
@@ -15,6 +16,8 @@ export interface Opened {
   /** The deployment's: 32 bytes. */
   key: Buffer
   tls: { key: string; cert: string } | undefined
+  /** Of the own collector's listeners with TLS. */
+  streamTls: StreamTls | undefined
   first: { passwordFile: string; tokenFile: string } | undefined
   timings: Timings
   /** Its program by its absolute path, or to be found in the path. */
@@ -54,6 +57,9 @@ export function openSettings(settings: ServerSettings, file: string): Opened {
     identity,
     key,
     tls,
+    streamTls:
+      settings.collect?.listen.tls &&
+      streamTls(settings.collect.listen.tls, { file, key: 'collect.listen.tls' }),
     first: settings.first && {
       passwordFile: at(settings.first.passwordFile),
       tokenFile: at(settings.first.tokenFile),

@@ -51,11 +51,12 @@ process.on('message', (order: OwnCollectorOrder) => {
   }
 })
 
-async function open({ settings, pair, identity, version, log: level }: Open) {
+async function open({ settings, pair, identity, version, streamTls, log: level }: Open) {
   const log = createLog({ level, part: `${settings.name} collector` })
   const opened = createCollector(
     {
       identity,
+      streamTls,
       log,
       metrics: createMetrics({}),
       clock: systemClock,

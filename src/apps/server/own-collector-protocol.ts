@@ -1,6 +1,6 @@
 /** What the process of a server's own collector and the server say to each other over IPC. */
 import type { ClaimAnswer, ClaimStored, CollectorState } from '../../collect/link.ts'
-import type { ListenerName } from '../../collect/listen.ts'
+import type { ListenerName, StreamTls } from '../../collect/listen.ts'
 import type { CollectorSettings, PairConfig } from '../../collect/settings.ts'
 import type { Identity } from '../../lib/tls.ts'
 
@@ -17,6 +17,7 @@ export type OwnCollectorOrder =
       identity: Identity
       version: string
       log: 'debug' | 'info' | 'warn' | 'error' | 'silent'
+      streamTls: StreamTls | undefined
     }
   /**
    * Each second. `storing`: segments of the other server that are being stored at this moment.

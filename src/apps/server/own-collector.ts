@@ -19,7 +19,7 @@ import {
   linkHeaders,
   linkPaths,
 } from '../../collect/link.ts'
-import type { ListenerName } from '../../collect/listen.ts'
+import type { ListenerName, StreamTls } from '../../collect/listen.ts'
 import { encodeManifest, type Manifest } from '../../collect/manifest.ts'
 import { observeCollector } from '../../collect/observe.ts'
 import type { SegmentGate } from '../../collect/receive.ts'
@@ -45,6 +45,8 @@ export interface OwnCollectorConfig {
   goneAfterMs: number
   settings: OwnCollectorSettings
   log: LogLevel
+  /** Of its listeners with TLS. */
+  streamTls?: StreamTls | undefined
 }
 
 export interface OwnCollector extends Component {
@@ -214,6 +216,7 @@ export function createOwnCollector(
         identity: deps.identity,
         version: deps.version,
         log: config.log,
+        streamTls: config.streamTls,
         settings: {
           ...settings,
           // Any free port stays the same one when the process is started again.

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { type Adoption, createAdoption } from '../../collect/adopt.ts'
 import type { LinkRoute } from '../../collect/link.ts'
+import type { StreamTls } from '../../collect/listen.ts'
 import { createReceiver, type Receiver } from '../../collect/receive.ts'
 import type { SyslogRow } from '../../devices/change.ts'
 import type { SharedFolder } from '../../failover/folder/folder.ts'
@@ -57,7 +58,12 @@ export function createReception(
     routes(): readonly LinkRoute[]
     onSyslog(rows: readonly SyslogRow[]): void
   },
-  config: { settings: ServerSettings; dataDir: string; leaseMs: number },
+  config: {
+    settings: ServerSettings
+    dataDir: string
+    leaseMs: number
+    streamTls: StreamTls | undefined
+  },
 ): Reception {
   const { identity, directory } = deps
   const { settings, dataDir } = config
@@ -90,6 +96,7 @@ export function createReception(
         goneAfterMs: config.leaseMs + goneBeyondLeaseMs,
         settings: settings.collect,
         log: settings.log,
+        streamTls: config.streamTls,
       },
     )
   const receiver = createReceiver(

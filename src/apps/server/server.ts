@@ -184,7 +184,7 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
         if (node.term() !== undefined) backups.onSyslog(rows)
       },
     },
-    { settings, dataDir, leaseMs: timings.leaseMs },
+    { settings, dataDir, leaseMs: timings.leaseMs, streamTls: opened.streamTls },
   )
   const { engine, telemetry, feed, receiver, ownCollector } = reception
   const { vitals, wrong, notices, alarms } = createWatching(

@@ -177,6 +177,8 @@ const listeners = [
   'ipfix',
   'ipfix_tcp',
   'sflow',
+  'syslog_tls',
+  'ipfix_tls',
 ] as const
 
 function receptionPorts({ collect }: ServerSettings) {
@@ -185,7 +187,7 @@ function receptionPorts({ collect }: ServerSettings) {
   const host = listen.address === '' ? allAddresses() : listen.address
   return listeners.flatMap(name => {
     const port = listen[name]
-    const protocol = name.endsWith('_tcp') ? ('TCP' as const) : ('UDP' as const)
+    const protocol = /_(tcp|tls)$/.test(name) ? ('TCP' as const) : ('UDP' as const)
     return port === false ? [] : [{ name, protocol, host, port }]
   })
 }

@@ -17,6 +17,8 @@ const listenerNames: Record<State['listeners'][number]['name'], string> = {
   syslog_udp: 'Syslog UDP',
   syslog_tcp: 'Syslog TCP',
   ipfix_tcp: 'IPFIX TCP',
+  ipfix_tls: 'IPFIX TLS',
+  syslog_tls: 'Syslog TLS',
   traps: 'SNMP traps',
 }
 const kindNames: Record<State['kinds'][number]['kind'], string> = {
