@@ -21,12 +21,32 @@ export const notNamed = 'not named'
 export const lookups = {
   /** By address: `name` and `site` of the smallest network that has it. */
   networks: 'keepwatch.network_names',
+  /** By address: `asn` of its autonomous system. */
+  systems: 'keepwatch.as_of_address',
+  /** By number of an autonomous system: `name`. */
+  systemNames: 'keepwatch.as_names',
+  /** By address: `country`, two letters. */
+  countries: 'keepwatch.country_of_address',
   /** By protocol × 65536 + port: `name`. */
   applications: 'keepwatch.application_names',
 } as const
 
 function network(side: 'src' | 'dst', what: 'name' | 'site'): string {
   return `dictGetOrDefault('${lookups.networks}', '${what}', tuple(${side}_addr), '${notNamed}')`
+}
+
+/** As the exporter says, or else by the address. */
+function system(side: 'src' | 'dst'): string {
+  const byAddress = `dictGetOrDefault('${lookups.systems}', 'asn', tuple(${side}_addr), toUInt32(0))`
+  return `if(${side}_as != 0, ${side}_as, ${byAddress})`
+}
+
+function organisation(side: 'src' | 'dst'): string {
+  return `dictGetOrDefault('${lookups.systemNames}', 'name', toUInt64(${system(side)}), '${notNamed}')`
+}
+
+function country(side: 'src' | 'dst'): string {
+  return `dictGetOrDefault('${lookups.countries}', 'country', tuple(${side}_addr), '${notNamed}')`
 }
 
 const protocolText = `transform(protocol, [${[6, 17, 132]}], [${[6, 17, 132]
@@ -57,6 +77,23 @@ const named: readonly TrafficDimension[] = [
     ...{ name: 'dst.site', label: 'Destination site', type: 'String' },
     ...{ needs: ['dst_addr'], expression: network('dst', 'site') },
   },
+  ...(['src', 'dst'] as const).flatMap((side): TrafficDimension[] => {
+    const label = side === 'src' ? 'Source' : 'Destination'
+    return [
+      {
+        ...{ name: `${side}.country`, label: `${label} country`, type: 'String' },
+        ...{ needs: [`${side}_addr`], expression: country(side) },
+      },
+      {
+        ...{ name: `${side}.asn`, label: `${label} AS, by address too`, type: 'UInt32' },
+        ...{ needs: [`${side}_as`, `${side}_addr`], expression: system(side) },
+      },
+      {
+        ...{ name: `${side}.organisation`, label: `${label} organisation`, type: 'String' },
+        ...{ needs: [`${side}_as`, `${side}_addr`], expression: organisation(side) },
+      },
+    ]
+  }),
 ]
 
 export const trafficDimensions: readonly TrafficDimension[] = [

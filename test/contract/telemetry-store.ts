@@ -12,6 +12,7 @@ import { trafficSeries, trafficTop, trafficTotal } from '../../src/query/traffic
 import { trafficTables } from '../../src/query/traffic-tables.ts'
 import type { Connection } from '../../src/store/clickhouse/connection.ts'
 import { QueryFailed, SegmentRefused } from '../../src/store/clickhouse/errors.ts'
+import { geoLists } from '../../src/store/clickhouse/lookups.ts'
 import {
   createTelemetryStore,
   type TelemetryStore,
@@ -246,6 +247,36 @@ export function telemetryStoreContract(name: string, createBackend: () => Backen
         ...{ metric: 'bits', sampling: new Map() },
       })
       expect((await store.query(text, params)).rows.length).toBeGreaterThan(0)
+    })
+
+    test('an address has the country and the system that are known of it', async () => {
+      const now = Math.ceil(Date.now() / 3_600_000) * 3_600_000
+      const raw = trafficTables.at(-1)!
+      const ask = async (by: string) => {
+        const { text, params } = trafficTop({
+          ...{ table: raw, range: { from: now - 4 * 3_600_000, to: now }, limit: 100 },
+          ...{ by: [by], where: ['src.addr=192.9.9.9'], metric: 'flows', sampling: new Map() },
+        })
+        const { rows } = await store.query<{ keys: string[] }>(text, params)
+        return rows.map(({ keys }) => keys[0])
+      }
+      await store.insertSegment(id('flow', 30), namedFlows(30))
+      expect(await ask('src.country')).toEqual(['not named'])
+      const network = {
+        prefix: '192.9.0.0/16',
+        asn: 64_500,
+        organisation: 'Example',
+        country: 'DE',
+      }
+      for (const list of geoLists) {
+        expect(await store.geoVersion(list)).toBe(undefined)
+        await store.fillGeo({ list, version: '1', networks: [network] })
+        expect(await store.geoVersion(list)).toBe('1')
+      }
+      expect(await ask('src.country')).toEqual(['DE'])
+      expect(await ask('src.asn')).toEqual(['64500'])
+      expect(await ask('src.organisation')).toEqual(['Example'])
+      expect(await ask('dst.organisation')).toEqual(['not named'])
     })
 
     test('a question has one answer, whichever table and whatever rate a person set', async () => {

@@ -5,6 +5,7 @@ import { type Timings, timingsOf, UnsafeTimings } from '../../failover/timings.t
 import { unusableSetting } from '../../lib/settings.ts'
 import type { Identity } from '../../lib/tls.ts'
 import { consoleTls, identityIn, streamTls, textIn } from '../named-files.ts'
+import type { GeoFiles } from './geo.ts'
 import type { ServerSettings } from './settings.ts'
 
 /** What the settings of a server name: paths made absolute, files read and judged. */
@@ -16,6 +17,8 @@ export interface Opened {
   /** The deployment's: 32 bytes. */
   key: Buffer
   tls: { key: string; cert: string } | undefined
+  /** Absolute paths. */
+  geo: GeoFiles
   /** Of the own collector's listeners with TLS. */
   streamTls: StreamTls | undefined
   first: { passwordFile: string; tokenFile: string } | undefined
@@ -57,6 +60,10 @@ export function openSettings(settings: ServerSettings, file: string): Opened {
     identity,
     key,
     tls,
+    geo: {
+      asn: settings.geo.asn && at(settings.geo.asn),
+      country: settings.geo.country && at(settings.geo.country),
+    },
     streamTls:
       settings.collect?.listen.tls &&
       streamTls(settings.collect.listen.tls, { file, key: 'collect.listen.tls' }),

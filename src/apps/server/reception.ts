@@ -6,6 +6,7 @@ import { createReceiver, type Receiver } from '../../collect/receive.ts'
 import type { SyslogRow } from '../../devices/change.ts'
 import type { SharedFolder } from '../../failover/folder/folder.ts'
 import type { Clock } from '../../lib/clock.ts'
+import type { Component } from '../../lib/component.ts'
 import type { Log } from '../../lib/log.ts'
 import type { Metrics } from '../../lib/metrics.ts'
 import type { Tally } from '../../lib/tally.ts'
@@ -18,6 +19,7 @@ import {
 } from '../../store/clickhouse/telemetry-store.ts'
 import type { NameLists } from '../../store/postgres/name-lists.ts'
 import type { Directory } from './directory.ts'
+import { createGeo, type GeoFiles } from './geo.ts'
 import { createNaming, type Naming } from './naming.ts'
 import { createOwnCollector, type OwnCollector } from './own-collector.ts'
 import type { ServerSettings } from './settings.ts'
@@ -33,6 +35,8 @@ export interface Reception {
   ownCollector: OwnCollector | undefined
   /** Names of networks and applications in the engine. */
   naming: Naming
+  /** What is known of public addresses. */
+  geo: Component
   /** Work of the active: what the other server had sealed and not delivered. */
   adoption: Adoption
 }
@@ -45,7 +49,7 @@ export function createReception(
     log: Log
     metrics: Metrics
     clock: Clock
-    tally: Pick<Tally<'syslog-feed' | 'names'>, 'count'>
+    tally: Pick<Tally<'syslog-feed' | 'names' | 'geo'>, 'count'>
     nameLists: NameLists
     identity: Identity
     directory: Directory
@@ -63,6 +67,7 @@ export function createReception(
     dataDir: string
     leaseMs: number
     streamTls: StreamTls | undefined
+    geo: GeoFiles
   },
 ): Reception {
   const { identity, directory } = deps
@@ -80,6 +85,10 @@ export function createReception(
     },
   )
   const naming = createNaming({ ...deps, fill: telemetry.fillNames })
+  const geo = createGeo(
+    { ...deps, fill: telemetry.fillGeo, versionOf: telemetry.geoVersion },
+    config.geo,
+  )
   const feed = createSyslogFeed({ tally: deps.tally, onRows: deps.onSyslog, ask: telemetry.query })
   const links = () =>
     directory.servers().map(({ name, linkHost, linkPort }) => ({
@@ -122,5 +131,5 @@ export function createReception(
     onStored: feed.stored,
     ...(ownCollector ? { taken: ownCollector.taken } : {}),
   })
-  return { engine, telemetry, feed, naming, receiver, ownCollector, adoption }
+  return { engine, telemetry, feed, naming, geo, receiver, ownCollector, adoption }
 }

@@ -80,6 +80,7 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
     | 'vitals'
     | 'notices'
     | 'names'
+    | 'geo'
   >(base, {
     name: 'server_problems',
     help: 'Background work of the server that failed, by reason',
@@ -184,7 +185,7 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
         if (node.term() !== undefined) backups.onSyslog(rows)
       },
     },
-    { settings, dataDir, leaseMs: timings.leaseMs, streamTls: opened.streamTls },
+    { ...opened, settings, leaseMs: timings.leaseMs },
   )
   const { engine, telemetry, feed, receiver, ownCollector } = reception
   const { vitals, wrong, notices, alarms } = createWatching(
@@ -453,6 +454,7 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
     registration,
     directory,
     reception.naming,
+    reception.geo,
     ownAddresses,
     shared.folder,
     pairSettings,

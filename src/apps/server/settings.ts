@@ -92,6 +92,15 @@ export const serverSettings = z.strictObject({
       traffic1h: days.default(keepDaysOf(3600)),
     })
     .prefault({}),
+  /** Databases in MaxMind's format; paths are relative to this file. */
+  geo: z
+    .strictObject({
+      /** Of autonomous systems, for flows whose exporter does not say them. */
+      asn: file.optional(),
+      /** Of countries, instead of the one that comes with the program; false: none. */
+      country: z.union([file, z.literal(false)]).optional(),
+    })
+    .prefault({}),
   log: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
 })
 

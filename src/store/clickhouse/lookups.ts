@@ -14,20 +14,37 @@ export interface Names {
   applications: readonly { protocol: number; port: number; name: string }[]
 }
 
+export const geoLists = ['systems', 'countries'] as const
+export type GeoList = (typeof geoLists)[number]
+
+/** What is known of public addresses: of autonomous systems, or of countries. */
+export interface Geo {
+  list: GeoList
+  /** Of the file that it was read from, whatever tells it from another. */
+  version: string
+  networks: readonly { prefix: string; asn: number; organisation: string; country: string }[]
+}
+
 export interface Lookups {
   prepare(): Promise<void>
   fill(names: Names): Promise<void>
+  fillGeo(geo: Geo): Promise<void>
+  /** Of what `fillGeo` was given last, also before a restart. */
+  geoVersion(list: GeoList): Promise<string | undefined>
 }
 
 /** Protocols under whose ports services are well known. */
 const transports = [6, 17]
+const rowsAtOnce = 50_000
 
 export function createLookups(deps: { client: Client }): Lookups {
   const { client } = deps
 
   async function refill(lookup: string, rows: readonly Record<string, unknown>[]) {
     await client.command(`TRUNCATE TABLE ${lookup}_source`)
-    if (rows.length > 0) await client.insertRows(`${lookup}_source`, rows)
+    for (let from = 0; from < rows.length; from += rowsAtOnce) {
+      await client.insertRows(`${lookup}_source`, rows.slice(from, from + rowsAtOnce))
+    }
     await client.command(`SYSTEM RELOAD DICTIONARY ${lookup}`)
   }
 
@@ -47,9 +64,51 @@ export function createLookups(deps: { client: Client }): Lookups {
       const networks = 'prefix String, name String, site String'
       await table(lookups.networks, networks)
       await dictionary(lookups.networks, 'prefix', networks, 'IP_TRIE')
+      await client.command(
+        'CREATE TABLE IF NOT EXISTS geo_versions (list String, version String) ENGINE = MergeTree ORDER BY list',
+      )
+      const systems = 'prefix String, asn UInt32'
+      await table(lookups.systems, systems)
+      await dictionary(lookups.systems, 'prefix', systems, 'IP_TRIE')
+      const countries = 'prefix String, country String'
+      await table(lookups.countries, countries)
+      await dictionary(lookups.countries, 'prefix', countries, 'IP_TRIE')
       const applications = 'id UInt64, name String'
+      await table(lookups.systemNames, applications)
+      await dictionary(lookups.systemNames, 'id', applications, 'HASHED')
       await table(lookups.applications, applications)
       await dictionary(lookups.applications, 'id', applications, 'HASHED')
+    },
+
+    async fillGeo({ list, version, networks }) {
+      // Until all of it is there, it is of no version.
+      await client.command(`ALTER TABLE geo_versions DELETE WHERE list = '${list}'
+        SETTINGS mutations_sync = 1`)
+      if (list === 'countries') {
+        await refill(
+          lookups.countries,
+          networks.map(({ prefix, country }) => ({ prefix, country })),
+        )
+      } else {
+        const names = new Map(networks.map(({ asn, organisation }) => [asn, organisation]))
+        await refill(
+          lookups.systems,
+          networks.map(({ prefix, asn }) => ({ prefix, asn })),
+        )
+        await refill(
+          lookups.systemNames,
+          [...names].map(([id, name]) => ({ id, name: name || notNamed })),
+        )
+      }
+      await client.insertRows('geo_versions', [{ list, version }])
+    },
+
+    async geoVersion(list) {
+      const { rows } = await client.query<{ version: string }>(
+        'SELECT version FROM geo_versions WHERE list = {list:String}',
+        { list },
+      )
+      return rows[0]?.version
     },
 
     async fill({ networks, applications }) {

@@ -18,7 +18,7 @@ import { createEngineClient, type QueryOptions, type QueryStatistics } from './c
 import type { Connection } from './connection.ts'
 import { EngineUnavailable, SegmentRefused } from './errors.ts'
 import { createLedger, type SegmentId } from './ledger.ts'
-import { createLookups, type Names } from './lookups.ts'
+import { createLookups, type Geo, type GeoList, type Names } from './lookups.ts'
 import { createRollupTables } from './rollup-tables.ts'
 
 export interface TelemetryStore extends Component {
@@ -42,6 +42,9 @@ export interface TelemetryStore extends Component {
   ready(): boolean
   /** Names that questions look up, instead of those of before. @throws EngineUnavailable */
   fillNames(names: Names): Promise<void>
+  /** The same for what is known of public addresses. */
+  fillGeo(geo: Geo): Promise<void>
+  geoVersion(list: GeoList): Promise<string | undefined>
   /** Since when a table has everything, seconds since 1970; undefined: it cannot be asked. */
   keptSince(table: string): number | undefined
 }
@@ -244,6 +247,14 @@ export function createTelemetryStore(
     async fillNames(names) {
       if (!started) throw notStarted()
       await lookups.fill(names)
+    },
+    async fillGeo(geo) {
+      if (!started) throw notStarted()
+      await lookups.fillGeo(geo)
+    },
+    async geoVersion(list) {
+      if (!started) throw notStarted()
+      return lookups.geoVersion(list)
     },
     keptSince(table) {
       if (!started) return undefined
