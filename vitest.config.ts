@@ -20,6 +20,8 @@ const withProcesses = [
   { group: 1, name: 'notify', include: ['test/notify/**/*.test.ts'] },
   // Collectors and receivers: killed, cut off, their disk filled.
   { group: 1, name: 'collect', include: ['test/collect/**/*.test.ts'] },
+  // A real SNMP agent.
+  { group: 1, name: 'interfaces', include: ['test/interfaces/**/*.test.ts'] },
   // The API on a real database, and in a real browser.
   { group: 1, name: 'api', include: ['test/api/**/*.test.ts'] },
   // Servers, their database and devices on hosts of their own, in network namespaces: every fault.

@@ -12,6 +12,7 @@ const programs = {
   chromium: 'chromium',
   tshark: 'tshark',
   nfcapd: 'nfdump',
+  snmpd: 'snmpd',
   snmptrap: 'snmp',
   sshd: 'openssh-server',
   vtysh: 'frr',

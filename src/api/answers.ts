@@ -41,6 +41,7 @@ function answerToFramework(error: { code?: string; statusCode?: number; message:
 const conflictSentences: Record<string, string> = {
   devices_name_key: 'a device of this name exists already',
   credentials_name_key: 'a credential of this name exists already',
+  snmp_accesses_name_key: 'an SNMP access of this name exists already',
   tokens_name_key: 'a token of this name exists already',
 }
 

@@ -37,6 +37,7 @@ const samples: Partial<Record<EndpointName, { query?: string; body?: object }>> 
     },
   },
   setExporter: { body: { sampling: 100 } },
+  createSnmpAccess: { body: { name: 'all', access: { version: '2c', community: 'x' } } },
   setNetworks: { body: { networks: [{ prefix: '10.0.0.0/8', name: 'office' }], version: 0 } },
   setApplications: { body: { applications: [{ protocol: 6, port: 8123, name: 'x' }], version: 0 } },
   getTrafficSeries: { query: '?by=src.addr&where=dst.port=443' },
@@ -54,6 +55,7 @@ function pathOf(name: EndpointName): string {
     '/versions/:id/diff': '9',
     '/alarms/:id/acknowledge': '2',
     '/exporters/:address': '192.0.2.7',
+    '/snmp-accesses/:id': ids.snmpAccess,
     '/pair/operations/:id': ids.operation,
   }
   return `${basePath}${path.replace(/:(id|address)/, id[path] ?? '')}${samples[name]?.query ?? ''}`

@@ -21,6 +21,8 @@ export const notNamed = 'not named'
 export const lookups = {
   /** By address: `name` and `site` of the smallest network that has it. */
   networks: 'keepwatch.network_names',
+  /** By exporter and ifIndex: `name`. */
+  interfaces: 'keepwatch.interface_names',
   /** By address: `asn` of its autonomous system. */
   systems: 'keepwatch.as_of_address',
   /** By number of an autonomous system: `name`. */
@@ -77,6 +79,17 @@ const named: readonly TrafficDimension[] = [
     ...{ name: 'dst.site', label: 'Destination site', type: 'String' },
     ...{ needs: ['dst_addr'], expression: network('dst', 'site') },
   },
+  ...(['in', 'out'] as const).map((way): TrafficDimension => {
+    const index = `${way}_if`
+    return {
+      ...{
+        name: `${way}.interface`,
+        label: `${way === 'in' ? 'Input' : 'Output'} interface by name`,
+      },
+      ...{ type: 'String', needs: ['exporter', index] },
+      expression: `dictGetOrDefault('${lookups.interfaces}', 'name', tuple(exporter, ${index}), concat('ifIndex ', toString(${index})))`,
+    }
+  }),
   ...(['src', 'dst'] as const).flatMap((side): TrafficDimension[] => {
     const label = side === 'src' ? 'Source' : 'Destination'
     return [

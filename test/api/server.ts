@@ -24,6 +24,7 @@ import { createCredentials } from '../../src/store/postgres/credentials.ts'
 import { createDatabase, type Database, type Tx } from '../../src/store/postgres/database.ts'
 import { createDevices } from '../../src/store/postgres/devices.ts'
 import { createExporters } from '../../src/store/postgres/exporters.ts'
+import { createInterfaces } from '../../src/store/postgres/interfaces.ts'
 import { createJobStore } from '../../src/store/postgres/job-store.ts'
 import { createJobs } from '../../src/store/postgres/jobs.ts'
 import { createJoinTokens } from '../../src/store/postgres/join-tokens.ts'
@@ -35,6 +36,7 @@ import { createPairSettings } from '../../src/store/postgres/pair-settings.ts'
 import { createRoleChanges } from '../../src/store/postgres/role-changes.ts'
 import { createServers } from '../../src/store/postgres/servers.ts'
 import { createSessions } from '../../src/store/postgres/sessions.ts'
+import { createSnmpAccesses } from '../../src/store/postgres/snmp-accesses.ts'
 import { createTokens } from '../../src/store/postgres/tokens.ts'
 import { createUsers } from '../../src/store/postgres/users.ts'
 import { createVersions } from '../../src/store/postgres/versions.ts'
@@ -175,6 +177,9 @@ export function createApiServer(config: {
         exporters,
         nameLists: createNameLists({ database }),
         namesChanged: () => {},
+        interfaces: createInterfaces({ database }),
+        snmpAccesses: createSnmpAccesses({ database }, { key }),
+        interfaceNames: { state: () => [], nudge() {} },
         versions,
         jobs: createJobs({ database }),
         credentials: createCredentials({ database }, { key }),

@@ -10,11 +10,13 @@ import type { Database, Tx } from '../../src/store/postgres/database.ts'
 import { createDeviceSource } from '../../src/store/postgres/device-source.ts'
 import { createDevices } from '../../src/store/postgres/devices.ts'
 import { createExporters } from '../../src/store/postgres/exporters.ts'
+import { createInterfaces } from '../../src/store/postgres/interfaces.ts'
 import { readLeadership } from '../../src/store/postgres/leadership.ts'
 import { createNameLists } from '../../src/store/postgres/name-lists.ts'
 import { createRoleChanges } from '../../src/store/postgres/role-changes.ts'
 import { createServers } from '../../src/store/postgres/servers.ts'
 import { createSessions } from '../../src/store/postgres/sessions.ts'
+import { createSnmpAccesses } from '../../src/store/postgres/snmp-accesses.ts'
 import { createTokens } from '../../src/store/postgres/tokens.ts'
 import { createUsers } from '../../src/store/postgres/users.ts'
 import {
@@ -179,6 +181,36 @@ export function stateContract(server: () => string): void {
     ])
     await write(tx => exporters.setSampling(tx, '2001:db8::1', null))
     expect((await exporters.list()).map(({ address }) => address)).toEqual(['192.0.2.1'])
+  })
+
+  test('an SNMP access comes back as it was given, and only under its key', async () => {
+    const key = randomBytes(32)
+    const access = { version: '2c' as const, community: 's3cret' }
+    const accesses = createSnmpAccesses<typeof access>({ database }, { key })
+    const made = await write(tx => accesses.create(tx, { name: 'core', access }))
+    expect(await accesses.list()).toEqual([made])
+    expect(await accesses.reveal()).toEqual([{ ...made, access }])
+    const [stored] = await database.query<{ secret: Buffer }>('SELECT secret FROM snmp_accesses')
+    expect(stored!.secret.includes('s3cret')).toBe(false)
+    const elsewhere = createSnmpAccesses<typeof access>({ database }, { key: randomBytes(32) })
+    await expect(elsewhere.reveal()).rejects.toThrow('another key')
+    await expect(write(tx => accesses.create(tx, { name: 'core', access }))).rejects.toThrow(
+      Conflict,
+    )
+    expect(await write(tx => accesses.remove(tx, made.id))).toBe(true)
+    expect(await accesses.list()).toEqual([])
+  })
+
+  test('interfaces of an exporter are written when they are others than before', async () => {
+    const interfaces = createInterfaces({ database })
+    const port = { index: 7, name: 'ge-0/0/7', alias: 'to Berlin', speed: 1e9 }
+    await write(tx => interfaces.save(tx, '192.0.2.1', [port]))
+    const first = await interfaces.version()
+    expect(await interfaces.list()).toMatchObject([{ exporter: '192.0.2.1', interfaces: [port] }])
+    await write(tx => interfaces.save(tx, '192.0.2.1', [port]))
+    expect(await interfaces.version()).toBe(first)
+    await write(tx => interfaces.save(tx, '192.0.2.1', [{ ...port, alias: 'to Paris' }]))
+    expect(await interfaces.version()).not.toBe(first)
   })
 
   test('a list of names is replaced as a whole, and not over the change of another', async () => {

@@ -212,11 +212,11 @@ export function telemetryStoreContract(name: string, createBackend: () => Backen
 
     test('names are looked up when a question is asked, the smallest network first', async () => {
       const now = Math.ceil(Date.now() / 3_600_000) * 3_600_000
-      const question = { range: { from: now - 4 * 3_600_000, to: now }, where: [], limit: 10 }
+      const question = { range: { from: now - 4 * 3_600_000, to: now }, limit: 10 }
       const raw = trafficTables.at(-1)!
       const ask = async (by: string, where: string[] = [], table = raw) => {
         const { text, params } = trafficTop({
-          ...{ ...question, table, by: [by], where },
+          ...{ ...question, table, by: [by], where: ['exporter=192.0.2.9', ...where] },
           ...{ metric: 'flows', sampling: new Map() },
         })
         const { rows } = await store.query<{ keys: string[]; flows: number }>(text, params)
@@ -229,21 +229,27 @@ export function telemetryStoreContract(name: string, createBackend: () => Backen
           { prefix: '2001:db8::/32', name: 'lab', site: 'Paris' },
         ],
         applications: [{ protocol: 6, port: 443, name: 'our shop' }],
+        interfaces: [{ exporter: '192.0.2.9', index: 7, name: 'ge-0/0/7 (uplink)' }],
       })
       await store.insertSegment(id('flow', 30), namedFlows(30))
       const before = await ask('src.network')
-      expect(before).toMatchObject({ office: 10, lab: 10, 'all of it': 10 })
-      expect(await ask('src.site')).toMatchObject({ Berlin: 10, Paris: 10 })
+      expect(before).toEqual({ office: 10, lab: 10, 'all of it': 10 })
+      expect(await ask('src.site')).toEqual({ Berlin: 10, Paris: 10, 'not named': 10 })
       expect(await ask('src.site', ['src.network=all of it'])).toEqual({ 'not named': 10 })
       const applications = await ask('application', ['src.network=office'])
       expect(applications).toEqual({ 'our shop': 5, dns: 5 })
       const rolledUp = trafficTables.find(({ name }) => name === 'flow_application_5m')!
       expect(await ask('application', [], rolledUp)).toEqual(await ask('application'))
-      await store.fillNames({ networks: [], applications: [] })
+      const interfaces = trafficTables.find(({ name }) => name === 'flow_interface_1m')!
+      for (const table of [raw, interfaces]) {
+        const named = await ask('in.interface', [], table)
+        expect(named).toEqual({ 'ge-0/0/7 (uplink)': 15, 'ifIndex 8': 15 })
+      }
+      await store.fillNames({ networks: [], applications: [], interfaces: [] })
       expect(Object.keys(await ask('src.network'))).toEqual(['not named'])
       expect(await ask('application', ['src.addr=192.0.2.1'])).toMatchObject({ https: 5 })
       const { text, params } = trafficSeries({
-        ...{ ...question, table: raw, step: 60, by: 'application', groups: 3 },
+        ...{ ...question, table: raw, step: 60, by: 'application', groups: 3, where: [] },
         ...{ metric: 'bits', sampling: new Map() },
       })
       expect((await store.query(text, params)).rows.length).toBeGreaterThan(0)
@@ -504,6 +510,8 @@ function namedFlows(count: number): Uint8Array {
     const row = batch.claim()
     const { cells } = batch
     cells.time.values[row] = Math.floor(Date.now() / 1000) - 60
+    cells.exporter.setV6(row, parseAddress('192.0.2.9')!, 0)
+    cells.in_if.values[row] = 7 + (i % 2)
     cells.src_addr.setV6(row, sources[i % 3]!, 0)
     cells.protocol.values[row] = i < count / 2 ? 6 : 17
     cells.src_port.values[row] = 50_000

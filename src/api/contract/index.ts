@@ -6,6 +6,7 @@ import type { z } from 'zod'
 import { deviceEndpoints } from './devices.ts'
 import type { Endpoint } from './endpoint.ts'
 import { exporterEndpoints } from './exporters.ts'
+import { interfaceEndpoints } from './interfaces.ts'
 import { logEndpoints } from './logs.ts'
 import { nameEndpoints } from './names.ts'
 import { noticeEndpoints } from './notices.ts'
@@ -24,6 +25,7 @@ export const endpoints = {
   ...trafficEndpoints,
   ...exporterEndpoints,
   ...nameEndpoints,
+  ...interfaceEndpoints,
   ...logEndpoints,
   ...deviceEndpoints,
   ...watchEndpoints,

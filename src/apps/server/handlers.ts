@@ -2,6 +2,7 @@ import type { Condition } from '../../alarms/watch.ts'
 import type { Handlers } from '../../api/handler.ts'
 import { type DeviceStores, deviceRoutes } from '../../api/routes/devices.ts'
 import { exporterRoutes } from '../../api/routes/exporters.ts'
+import { interfaceRoutes } from '../../api/routes/interfaces.ts'
 import { logRoutes, type SyslogFeed } from '../../api/routes/logs.ts'
 import { nameRoutes } from '../../api/routes/names.ts'
 import { noticeRoutes } from '../../api/routes/notices.ts'
@@ -14,6 +15,8 @@ import type { Write } from '../../api/write.ts'
 import type { CollectorState } from '../../collect/receive.ts'
 import type { Driver } from '../../devices/drivers/driver.ts'
 import { nextRun } from '../../devices/schedule.ts'
+import type { InterfacePoller } from '../../interfaces/poller.ts'
+import type { SnmpAccess } from '../../interfaces/session.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { TelemetryStore } from '../../store/clickhouse/telemetry-store.ts'
 import type { Alarms } from '../../store/postgres/alarms.ts'
@@ -22,10 +25,12 @@ import type { Credentials } from '../../store/postgres/credentials.ts'
 import type { Tx } from '../../store/postgres/database.ts'
 import type { Devices } from '../../store/postgres/devices.ts'
 import type { Exporters } from '../../store/postgres/exporters.ts'
+import type { Interfaces } from '../../store/postgres/interfaces.ts'
 import type { Jobs } from '../../store/postgres/jobs.ts'
 import type { NameLists } from '../../store/postgres/name-lists.ts'
 import type { Operations } from '../../store/postgres/operations.ts'
 import type { RoleChanges } from '../../store/postgres/role-changes.ts'
+import type { SnmpAccesses } from '../../store/postgres/snmp-accesses.ts'
 import type { Versions } from '../../store/postgres/versions.ts'
 import { askOf } from './ask.ts'
 import { collectorAwayMs } from './conditions.ts'
@@ -48,6 +53,9 @@ export function createHandlers(deps: {
   directory: Directory
   exporters: Exporters
   nameLists: NameLists
+  interfaces: Interfaces
+  snmpAccesses: SnmpAccesses<SnmpAccess>
+  interfaceNames: Pick<InterfacePoller, 'state' | 'nudge'>
   /** Names are to be looked up as they are now. */
   namesChanged(): void
   telemetry: TelemetryStore
@@ -100,6 +108,10 @@ export function createHandlers(deps: {
       sampling: deps.directory.sampling,
     }),
     ...exporterRoutes({ exporters: deps.exporters, write }),
+    ...interfaceRoutes({
+      ...{ interfaces: deps.interfaces, accesses: deps.snmpAccesses, write },
+      poller: deps.interfaceNames,
+    }),
     ...nameRoutes({ nameLists: deps.nameLists, write, changed: deps.namesChanged }),
     ...logRoutes({ ask: askOf(deps.telemetry), feed: deps.feed, names: deps.directory, now }),
     ...deviceRoutes({

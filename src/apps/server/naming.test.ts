@@ -9,6 +9,11 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
+const interfaces = [
+  { index: 7, name: 'ge-0/0/7', alias: 'to Berlin', speed: 1e9 },
+  { index: 8, name: '', alias: '', speed: 0 },
+]
+
 function setUp() {
   const state = { version: 1, failing: false, filled: [] as Names[], counted: 0 }
   const network = () => ({ prefix: '10.0.0.0/8', name: `office ${state.version}`, site: '' })
@@ -19,6 +24,10 @@ function setUp() {
         ...{ version: state.version, changedAt: null, changedBy: null },
         entries: list === 'networks' ? [network()] : [],
       }),
+    },
+    interfaces: {
+      version: async () => '1',
+      list: async () => [{ exporter: '192.0.2.1', interfaces, changedAt: new Date(0) }],
     },
     async fill(names) {
       if (state.failing) throw new Error('the engine is not running')
@@ -34,7 +43,14 @@ test('names are filled at the start, and again when they have changed', async ()
   await naming.start()
   await vi.advanceTimersByTimeAsync(12_000)
   expect(state.filled).toEqual([
-    { networks: [{ prefix: '10.0.0.0/8', name: 'office 1', site: '' }], applications: [] },
+    {
+      networks: [{ prefix: '10.0.0.0/8', name: 'office 1', site: '' }],
+      applications: [],
+      interfaces: [
+        { exporter: '192.0.2.1', index: 7, name: 'ge-0/0/7 (to Berlin)' },
+        { exporter: '192.0.2.1', index: 8, name: 'ifIndex 8' },
+      ],
+    },
   ])
   state.version = 2
   naming.nudge()

@@ -4,6 +4,7 @@ import type { NamedApplication, NamedNetwork } from '../../api/contract/names.ts
 import type { Component } from '../../lib/component.ts'
 import type { Tally } from '../../lib/tally.ts'
 import type { Names } from '../../store/clickhouse/lookups.ts'
+import type { Interfaces } from '../../store/postgres/interfaces.ts'
 import type { NameLists } from '../../store/postgres/name-lists.ts'
 
 export interface Naming extends Component {
@@ -15,6 +16,7 @@ const everyMs = 5000
 
 export function createNaming(deps: {
   nameLists: Pick<NameLists, 'read' | 'versions'>
+  interfaces: Pick<Interfaces, 'list' | 'version'>
   fill(names: Names): Promise<void>
   tally: Pick<Tally<'names'>, 'count'>
 }): Naming {
@@ -26,15 +28,27 @@ export function createNaming(deps: {
 
   async function look() {
     try {
-      const versions = JSON.stringify(await deps.nameLists.versions())
+      const [lists, version] = await Promise.all([
+        deps.nameLists.versions(),
+        deps.interfaces.version(),
+      ])
+      const versions = JSON.stringify([lists, version])
       if (versions === known) return
-      const [networks, applications] = await Promise.all([
+      const [networks, applications, exporters] = await Promise.all([
         deps.nameLists.read('networks'),
         deps.nameLists.read('applications'),
+        deps.interfaces.list(),
       ])
       await deps.fill({
         networks: networks.entries as NamedNetwork[],
         applications: applications.entries as NamedApplication[],
+        interfaces: exporters.flatMap(({ exporter, interfaces }) =>
+          interfaces.map(({ index, name, alias }) => ({
+            exporter,
+            index,
+            name: interfaceText(index, name, alias),
+          })),
+        ),
       })
       known = versions
     } catch (error) {
@@ -69,4 +83,10 @@ export function createNaming(deps: {
     },
     nudge: tick,
   }
+}
+
+/** `ge-0/0/7 (to Berlin)` */
+function interfaceText(index: number, name: string, alias: string): string {
+  const called = name || `ifIndex ${index}`
+  return alias === '' || alias === name ? called : `${called} (${alias})`
 }

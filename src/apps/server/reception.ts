@@ -17,6 +17,7 @@ import {
   createTelemetryStore,
   type TelemetryStore,
 } from '../../store/clickhouse/telemetry-store.ts'
+import type { Interfaces } from '../../store/postgres/interfaces.ts'
 import type { NameLists } from '../../store/postgres/name-lists.ts'
 import type { Directory } from './directory.ts'
 import { createGeo, type GeoFiles } from './geo.ts'
@@ -51,6 +52,7 @@ export function createReception(
     clock: Clock
     tally: Pick<Tally<'syslog-feed' | 'names' | 'geo'>, 'count'>
     nameLists: NameLists
+    interfaces: Interfaces
     identity: Identity
     directory: Directory
     folder: SharedFolder

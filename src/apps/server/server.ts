@@ -35,6 +35,7 @@ import { createDirectory } from './directory.ts'
 import { createDrills } from './drill.ts'
 import { createHandlers } from './handlers.ts'
 import { createHealthWatch, ownUrl } from './health.ts'
+import { createInterfaceNames } from './interface-names.ts'
 import { openSettings } from './opened.ts'
 import { createOwnAddresses, ownMacs } from './own-network.ts'
 import { createOwnUpgrade } from './own-upgrade.ts'
@@ -177,7 +178,7 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
       identity,
       directory,
       folder: shared.folder,
-      nameLists: state.nameLists,
+      ...state,
       linkState: () => ({ ...linkState(node), macs: ownMacs(), clockMs: clock.wall() }),
       heldAddresses: addresses.held,
       routes: () => linkRoutes,
@@ -197,6 +198,7 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
     },
     { name, opened },
   )
+  const interfaceNames = createInterfaceNames({ ...base, ...state, receiver })
   const work = createActiveWork(
     {
       ...state,
@@ -209,6 +211,7 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
         reception.adoption,
         shared.mirror,
         { start: () => drills.start(), stop: () => drills.stop() },
+        interfaceNames,
         createRetention({ ...base, ...state }),
       ],
     },
@@ -311,6 +314,7 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
         feed,
         write,
         namesChanged: reception.naming.nudge,
+        interfaceNames,
         setup: setup.handlers,
         notices,
         conditions: wrong.live,

@@ -1,3 +1,4 @@
+import type { SnmpAccess } from '../../interfaces/session.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { Log } from '../../lib/log.ts'
 import type { Metrics } from '../../lib/metrics.ts'
@@ -9,6 +10,7 @@ import { createCredentials } from '../../store/postgres/credentials.ts'
 import { createDatabase } from '../../store/postgres/database.ts'
 import { createDevices } from '../../store/postgres/devices.ts'
 import { createExporters } from '../../store/postgres/exporters.ts'
+import { createInterfaces } from '../../store/postgres/interfaces.ts'
 import { createJobs } from '../../store/postgres/jobs.ts'
 import { createJoinTokens } from '../../store/postgres/join-tokens.ts'
 import { createNameLists } from '../../store/postgres/name-lists.ts'
@@ -18,6 +20,7 @@ import { createPairSettings } from '../../store/postgres/pair-settings.ts'
 import { createRoleChanges } from '../../store/postgres/role-changes.ts'
 import { createServers } from '../../store/postgres/servers.ts'
 import { createSessions } from '../../store/postgres/sessions.ts'
+import { createSnmpAccesses } from '../../store/postgres/snmp-accesses.ts'
 import { createTokens } from '../../store/postgres/tokens.ts'
 import { createUsers } from '../../store/postgres/users.ts'
 import { createVersions } from '../../store/postgres/versions.ts'
@@ -54,6 +57,8 @@ export function createState(
     devices: createDevices({ database }),
     exporters: createExporters({ database }),
     nameLists: createNameLists({ database }),
+    interfaces: createInterfaces({ database }),
+    snmpAccesses: createSnmpAccesses<SnmpAccess>({ database }, { key }),
     versions: createVersions({ database, contents }),
     jobs: createJobs({ database }),
     servers: createServers({ database }),

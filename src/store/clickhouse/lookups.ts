@@ -10,6 +10,7 @@ import type { Client } from './client.ts'
 export interface Names {
   /** `prefix` as `10.0.0.0/8`; an empty site is none. */
   networks: readonly { prefix: string; name: string; site: string }[]
+  interfaces: readonly { exporter: string; index: number; name: string }[]
   /** Over those that are well known. */
   applications: readonly { protocol: number; port: number; name: string }[]
 }
@@ -67,6 +68,9 @@ export function createLookups(deps: { client: Client }): Lookups {
       await client.command(
         'CREATE TABLE IF NOT EXISTS geo_versions (list String, version String) ENGINE = MergeTree ORDER BY list',
       )
+      const interfaces = 'exporter IPv6, if_index UInt32, name String'
+      await table(lookups.interfaces, interfaces)
+      await dictionary(lookups.interfaces, 'exporter, if_index', interfaces, 'COMPLEX_KEY_HASHED')
       const systems = 'prefix String, asn UInt32'
       await table(lookups.systems, systems)
       await dictionary(lookups.systems, 'prefix', systems, 'IP_TRIE')
@@ -111,7 +115,7 @@ export function createLookups(deps: { client: Client }): Lookups {
       return rows[0]?.version
     },
 
-    async fill({ networks, applications }) {
+    async fill({ networks, applications, interfaces }) {
       const byId = new Map<number, string>()
       for (const protocol of transports) {
         for (const [port, name] of Object.entries(serviceNames)) {
@@ -122,6 +126,14 @@ export function createLookups(deps: { client: Client }): Lookups {
         byId.set(protocol * 65_536 + port, name)
       }
       await refill(
+        lookups.interfaces,
+        interfaces.map(({ exporter, index, name }) => ({
+          exporter: mapped(exporter),
+          if_index: index,
+          name,
+        })),
+      )
+      await refill(
         lookups.networks,
         networks.map(({ site, ...network }) => ({ ...network, site: site || notNamed })),
       )
@@ -131,4 +143,9 @@ export function createLookups(deps: { client: Client }): Lookups {
       )
     },
   }
+}
+
+/** As an IPv6 column takes it. */
+function mapped(address: string): string {
+  return address.includes(':') ? address : `::ffff:${address}`
 }

@@ -96,6 +96,14 @@ CREATE TABLE heartbeat (
   CONSTRAINT heartbeat_only_row_check CHECK (only_row)
 ) WITH (fillfactor=10);
 
+CREATE TABLE interfaces (
+  exporter inet NOT NULL,
+  entries jsonb NOT NULL,
+  changed_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+  CONSTRAINT interfaces_pkey PRIMARY KEY (exporter)
+);
+CREATE TRIGGER fence BEFORE INSERT OR DELETE OR UPDATE ON public.interfaces FOR EACH STATEMENT EXECUTE FUNCTION fence_check();
+
 CREATE TABLE jobs (
   id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
   device_id uuid NOT NULL,
@@ -258,6 +266,18 @@ CREATE TABLE sessions (
   CONSTRAINT sessions_pkey PRIMARY KEY (token_hash),
   CONSTRAINT sessions_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
 );
+
+CREATE TABLE snmp_accesses (
+  id uuid NOT NULL,
+  name text NOT NULL,
+  version text NOT NULL,
+  secret bytea NOT NULL,
+  created timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+  CONSTRAINT snmp_accesses_name_key UNIQUE (name),
+  CONSTRAINT snmp_accesses_pkey PRIMARY KEY (id),
+  CONSTRAINT snmp_accesses_version_check CHECK ((version = ANY (ARRAY['2c'::text, '3'::text])))
+);
+CREATE TRIGGER fence BEFORE INSERT OR DELETE OR UPDATE ON public.snmp_accesses FOR EACH STATEMENT EXECUTE FUNCTION fence_check();
 
 CREATE TABLE tokens (
   id uuid NOT NULL DEFAULT gen_random_uuid(),

@@ -23,3 +23,26 @@ CREATE TRIGGER fence BEFORE INSERT OR UPDATE OR DELETE ON exporters
   FOR EACH STATEMENT EXECUTE FUNCTION fence_check();
 CREATE TRIGGER fence BEFORE INSERT OR UPDATE OR DELETE ON name_lists
   FOR EACH STATEMENT EXECUTE FUNCTION fence_check();
+
+-- How to ask the SNMP agents of exporters for the names of interfaces.
+CREATE TABLE snmp_accesses (
+  id      uuid PRIMARY KEY,
+  name    text NOT NULL UNIQUE,
+  version text NOT NULL CHECK (version IN ('2c', '3')),
+  -- AES-256-GCM of a JSON under the deployment's key: community, or user and keys.
+  secret  bytea NOT NULL,
+  created timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- What an exporter calls its interfaces; one row an exporter.
+CREATE TABLE interfaces (
+  exporter   inet PRIMARY KEY,
+  -- [{index, name, alias, speed}]
+  entries    jsonb NOT NULL,
+  changed_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+CREATE TRIGGER fence BEFORE INSERT OR UPDATE OR DELETE ON snmp_accesses
+  FOR EACH STATEMENT EXECUTE FUNCTION fence_check();
+CREATE TRIGGER fence BEFORE INSERT OR UPDATE OR DELETE ON interfaces
+  FOR EACH STATEMENT EXECUTE FUNCTION fence_check();
