@@ -1,7 +1,7 @@
 import { Textarea } from '@mantine/core'
 import { notifications } from '@mantine/notifications'
 import { useState } from 'react'
-import { useAnswer, useChange } from '../api/hooks.ts'
+import { useAnswer, useChange, useMay } from '../api/hooks.ts'
 import { FormError } from '../parts/form-end.tsx'
 import { Panel } from '../parts/panel.tsx'
 import { Answered, Loading } from '../parts/states.tsx'
@@ -13,15 +13,20 @@ import {
   parseApplications,
   parseNetworks,
 } from '../search/name-lists.ts'
+import { SnmpAccesses } from './snmp-accesses.tsx'
 
 const shown = ['getTrafficSeries', 'getTrafficTop', 'listAudit'] as const
 
-/** What people call networks and applications; traffic is shown by these names. */
+/** What networks, applications and interfaces are called; traffic is shown by these names. */
 export function NamesSettings() {
+  const operator = useMay('operator')
   return (
     <div className="general">
-      <Networks />
-      <Applications />
+      <div className="stack">
+        <Networks />
+        <Applications />
+      </div>
+      {operator && <SnmpAccesses />}
     </div>
   )
 }
