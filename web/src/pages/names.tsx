@@ -120,7 +120,7 @@ function ListEditor<T>(props: {
       <Textarea
         label={label}
         placeholder={placeholder}
-        className="mono"
+        classNames={{ input: 'mono' }}
         autosize
         minRows={8}
         maxRows={24}
