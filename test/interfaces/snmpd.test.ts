@@ -1,6 +1,5 @@
 /** The interfaces of this machine, asked of Debian's snmpd. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
-import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { networkInterfaces, tmpdir } from 'node:os'
@@ -8,6 +7,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { readInterfaces } from '../../src/interfaces/read.ts'
 import { openSnmp, type SnmpAccess, SnmpError } from '../../src/interfaces/session.ts'
+import { freePort } from '../../src/lib/ports.ts'
 
 const snmpd = '/usr/sbin/snmpd'
 const missing = spawnSync(snmpd, ['-v']).error ? ' (skipped: snmpd is not installed)' : ''
@@ -91,12 +91,3 @@ describe.skipIf(missing)(`an SNMP agent${missing}`, () => {
     session.close()
   })
 })
-
-async function freePort(): Promise<number> {
-  const socket = createSocket('udp4')
-  socket.bind(0, '127.0.0.1')
-  await once(socket, 'listening')
-  const { port } = socket.address()
-  socket.close()
-  return port
-}
