@@ -59,8 +59,11 @@ export interface Run {
 /** What a batch can do with a column without knowing its type. */
 interface Storage {
   wipe(from: number, to: number): void
-  /** The first `rows` cells in the narrowest form; undefined if all are zero. */
-  native(rows: number): Run | undefined
+  /**
+   * The first `rows` cells in the narrowest form; undefined if nothing of them has to travel.
+   * @param later the times that these are not long before
+   */
+  native(rows: number, later?: WideStorage): Run | undefined
   /** Bytes in use, for the bound. */
   size(rows: number): number
 }
@@ -82,7 +85,10 @@ export interface Batch<T extends Table = Table> {
   commitMany(count: number): void
   /** Bytes of the committed rows. */
   size(): number
-  /** A column's committed cells in the narrowest form; undefined if all are zero or empty. */
+  /**
+   * A column's committed cells in the narrowest form; undefined if all are zero or empty, or what
+   * the column behind says.
+   */
   native(column: number): Run | undefined
   /** Forgets all rows and wipes their cells. */
   clear(): void
@@ -108,6 +114,9 @@ export function createBatch<const T extends Table>(
     if (storage instanceof TextStorage) texts.push(storage)
     cells[column.name] = storage
   }
+  const laters = (table.columns as readonly Column[]).map(({ before }) =>
+    before === undefined ? undefined : (cells[before] as WideStorage),
+  )
   let rows = 0
   /** Rows from `rows` that may have been written. */
   let claimed = 0
@@ -142,7 +151,7 @@ export function createBatch<const T extends Table>(
       for (const storage of storages) sum += storage.size(rows)
       return sum
     },
-    native: column => storages[column]!.native(rows),
+    native: column => storages[column]!.native(rows, laters[column]),
     clear() {
       for (const storage of storages) storage.wipe(0, rows + claimed)
       rows = 0
@@ -200,8 +209,12 @@ class NumberStorage implements Storage, NumberCells {
   size(rows: number) {
     return rows * this.values.BYTES_PER_ELEMENT
   }
-  native(rows: number): Run | undefined {
+  native(rows: number, later?: WideStorage): Run | undefined {
     const whole = new Uint8Array(this.#buffer, 0, this.size(rows))
+    if (later !== undefined) {
+      const near = secondsBefore(new Uint32Array(this.#buffer, 0, rows), later.words)
+      return near === 'far' ? { form: this.#type, bytes: whole } : near
+    }
     if (isZero(whole)) return undefined
     const wide = this.#type === 'UInt32' && narrowed(new Uint32Array(this.#buffer, 0, rows))
     const short = this.#type === 'UInt16' && bytesOf(new Uint16Array(this.#buffer, 0, rows))
@@ -226,8 +239,12 @@ class WideStorage implements Storage, WideCells {
   size(rows: number) {
     return 8 * rows
   }
-  native(rows: number): Run | undefined {
+  native(rows: number, later?: WideStorage): Run | undefined {
     const whole = new Uint8Array(this.words.buffer, 0, 8 * rows)
+    if (later !== undefined) {
+      const near = millisecondsBefore(this.words, later.words, rows)
+      return near === 'far' ? { form: this.#type, bytes: whole } : near
+    }
     if (isZero(whole)) return undefined
     return (this.#type === 'UInt64' && this.#low(rows)) || { form: this.#type, bytes: whole }
   }
@@ -307,6 +324,60 @@ function grown(): (cells: number) => ArrayBuffer {
     if (memory.byteLength < 4 * cells) memory = new ArrayBuffer(4 * cells)
     return memory
   }
+}
+
+/**
+ * How much the times in `words` are before those in `later`, both of 8 bytes. Undefined if they are
+ * equal; 'far' if a difference needs more than 4 bytes.
+ */
+function millisecondsBefore(
+  words: Uint32Array,
+  later: Uint32Array,
+  rows: number,
+): Run | undefined | 'far' {
+  const differences = new Int32Array(scratch.words(rows), 0, rows)
+  let bits = 0
+  let far = 0
+  for (let row = 0, at = 0; row < rows; row++, at += 2) {
+    const low = (later[at]! - words[at]!) | 0
+    const borrow = later[at]! < words[at]! ? 1 : 0
+    const high = (later[at + 1]! - words[at + 1]! - borrow) | 0
+    far |= high ^ (low >> 31)
+    bits |= low
+    differences[row] = low
+  }
+  return far === 0 ? runOf(differences, bits) : 'far'
+}
+
+/** The same for times in seconds; the later ones are in milliseconds. */
+function secondsBefore(seconds: Uint32Array, later: Uint32Array): Run | undefined | 'far' {
+  const rows = seconds.length
+  const laterAt = (row: number) => later[2 * row + 1]! * 0x1_0000_0000 + later[2 * row]!
+  let same = 0
+  while (same < rows) {
+    const rest = laterAt(same) - 1000 * seconds[same]!
+    if (rest < 0 || rest >= 1000) break
+    same++
+  }
+  if (same === rows) return undefined
+  const differences = new Int32Array(scratch.words(rows), 0, rows).fill(0, 0, same)
+  let bits = 0
+  for (let row = same; row < rows; row++) {
+    const difference = Math.floor(laterAt(row) / 1000) - seconds[row]!
+    if (difference !== (difference | 0)) return 'far'
+    bits |= difference
+    differences[row] = difference
+  }
+  return runOf(differences, bits)
+}
+
+/** @param bits of all of them */
+function runOf(differences: Int32Array, bits: number): Run | undefined {
+  const { buffer, length } = differences
+  if (bits === 0) return undefined
+  if (bits < 0) return { form: 'Int32', bytes: new Uint8Array(buffer, 0, 4 * length) }
+  const numbers = new Uint32Array(buffer, 0, length)
+  return narrowed(numbers) ?? { form: 'UInt32', bytes: asBytes(numbers) }
 }
 
 /** The numbers in two bytes or in one; undefined if they need more. */

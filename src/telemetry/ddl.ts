@@ -1,4 +1,5 @@
-/** The engine's tables, derived from the column tables. */
+/** The engine's tables, derived from the column tables, and how a block gets into them. */
+import { type ColumnRun, isDifference } from './runs.ts'
 import type { Column, DerivedColumn, Table } from './table.ts'
 
 /**
@@ -31,6 +32,43 @@ export function addColumnSql(table: Table, column: Column): string {
 /** Gives an older table a derived column. */
 export function addDerivedSql(table: Table, column: DerivedColumn): string {
   return `ALTER TABLE ${table.kind} ADD COLUMN IF NOT EXISTS ${derivedSql(column)}`
+}
+
+/**
+ * `INSERT` of a Native block whose columns travel in these forms: what was left out of them, because
+ * another column says it, is put together in the engine. Columns of zeros are not named.
+ */
+export function insertSql(table: Table, runs: readonly ColumnRun[]): string {
+  const columns: readonly Column[] = table.columns
+  const runOf = (column: Column) => runs.find(run => run.column === column)
+
+  /** Milliseconds since 1970, without the difference that may have travelled. */
+  function laterOf({ before }: Column): string {
+    const column = columns.find(({ name }) => name === before)!
+    const run = runOf(column)
+    if (run !== undefined && !isDifference(run)) return `toUnixTimestamp64Milli(${column.name})`
+    return run === undefined ? laterOf(column) : `(${laterOf(column)} - ${column.name})`
+  }
+
+  function cellOf(column: Column): string | undefined {
+    const { name, type, before } = column
+    const run = runOf(column)
+    if (before === undefined) return run && name
+    if (run !== undefined && !isDifference(run)) return name
+    const less = run === undefined ? '' : ` - ${name}`
+    return type === 'DateTime'
+      ? `toDateTime(intDiv(${laterOf(column)}, 1000)${less})`
+      : `fromUnixTimestamp64Milli(${laterOf(column)}${less})`
+  }
+
+  const values = columns.flatMap(column => {
+    const value = cellOf(column)
+    return value === undefined ? [] : [{ name: column.name, value }]
+  })
+  const structure = runs.map(({ column, form }) => `${column.name} ${form}`)
+  return `INSERT INTO ${table.kind} (${values.map(({ name }) => name).join(', ')})
+SELECT ${values.map(({ value }) => value).join(', ')}
+FROM input('${structure.join(', ')}') FORMAT Native`
 }
 
 function derivedSql({ name, type, expression, doc }: DerivedColumn): string {

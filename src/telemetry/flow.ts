@@ -18,10 +18,10 @@ export const flowTable = defineTable({
   keepDays: 15,
   // biome-ignore format: one line a column, to be read as a table
   columns: [
-    { name: 'time', type: 'DateTime', codec: 'DoubleDelta, ZSTD(1)', doc: 'When the flow is accounted: its end by the exporter if that is plausible, else when it was received.' },
+    { name: 'time', type: 'DateTime', before: 'end', codec: 'DoubleDelta, ZSTD(1)', doc: 'When the flow is accounted: its end by the exporter if that is plausible, else when it was received.' },
     { name: 'received', type: 'DateTime64(3)', codec: 'DoubleDelta, ZSTD(1)', doc: 'When the collector received the datagram.' },
-    { name: 'start', type: 'DateTime64(3)', codec: 'Delta, ZSTD(1)', doc: 'First packet by the exporter; equals `received` where it does not say.' },
-    { name: 'end', type: 'DateTime64(3)', codec: 'Delta, ZSTD(1)', doc: 'Last packet by the exporter; equals `received` where it does not say.' },
+    { name: 'start', type: 'DateTime64(3)', before: 'end', codec: 'Delta, ZSTD(1)', doc: 'First packet by the exporter; equals `received` where it does not say.' },
+    { name: 'end', type: 'DateTime64(3)', before: 'received', codec: 'Delta, ZSTD(1)', doc: 'Last packet by the exporter; equals `received` where it does not say.' },
     { name: 'exporter', type: 'IPv6', codec: 'ZSTD(1)', dimension: { name: 'exporter', label: 'Exporter' }, doc: 'The exporter: UDP source of NetFlow and IPFIX, agent address of sFlow.' },
     { name: 'domain', type: 'UInt32', codec: 'ZSTD(1)', doc: 'NetFlow v9 source id, IPFIX observation domain, sFlow sub-agent, v5 engine.' },
     { name: 'version', type: 'UInt8', codec: 'ZSTD(1)', dimension: { name: 'version', label: 'Format' }, doc: '5, 7, 9, 10 (IPFIX), 105 (sFlow v5).' },

@@ -1,7 +1,14 @@
 /** Batches as blocks of ClickHouse's Native format, and blocks as rows. */
 import { formatAddress } from './address.ts'
 import type { Batch } from './batch.ts'
-import { createBlockWriter, readRuns, stringAt, stringBegins } from './runs.ts'
+import {
+  anchorOf,
+  createBlockWriter,
+  isDifference,
+  readRuns,
+  stringAt,
+  stringBegins,
+} from './runs.ts'
 import { type Column, type ColumnType, type Form, type Table, widths } from './table.ts'
 
 /**
@@ -18,11 +25,12 @@ export function encodeNative(
   const names = columns.reduce((sum, { name }) => sum + name.length, 0)
   const out = allocate(20 + names + 30 * columns.length + batch.size())
   const writer = createBlockWriter(out, rows)
-  for (const [index, { name, type }] of columns.entries()) {
+  const anchor = anchorOf(batch.table)
+  for (const [index, column] of columns.entries()) {
+    const { name, type } = column
     const run = batch.native(index)
     if (run !== undefined) writer.add(name, run.form, run.bytes)
-    // The first tells that these are rows of the table.
-    else if (index === 0) writer.add(name, type, new Uint8Array(widths[type] * rows))
+    else if (column === anchor) writer.add(name, type, new Uint8Array(widths[type] * rows))
   }
   return writer.end()
 }
@@ -32,7 +40,7 @@ export type Row = Record<string, Cell>
 
 export interface Block {
   rows: number
-  /** The cells of a column, zeros if the block lacks it; undefined if the table does. */
+  /** The cells of a column, whether the block has it or not; undefined if the table has not. */
   column(name: string): CellReader | undefined
   /** Rows as objects; numbers of 8 bytes are numbers where they fit and bigint where not. */
   toRows(): Row[]
@@ -49,8 +57,13 @@ export interface CellReader {
 export function decodeNative(bytes: Uint8Array, table: Table): Block {
   const { rows, runs } = readRuns(bytes, table)
   const columns = new Map<string, CellReader>()
-  for (const { name, type } of table.columns) columns.set(name, { get: () => empty[type] })
-  for (const { name, form, bytes } of runs) columns.set(name, cellsOf(form, bytes, rows))
+  for (const column of table.columns as readonly Column[]) {
+    const run = runs.find(one => one.column === column)
+    const own = run && cellsOf(run.form, run.bytes, rows)
+    const told = own && (run === undefined || !isDifference(run)) ? own : undefined
+    const absent = column.before === undefined ? { get: () => empty[column.type] } : undefined
+    columns.set(column.name, told ?? absent ?? beforeOf(column, own, columns))
+  }
   return {
     rows,
     column: name => columns.get(name),
@@ -60,6 +73,21 @@ export function decodeNative(bytes: Uint8Array, table: Table): Block {
         for (const [name, column] of columns) record[name] = column.get(row)
         return record
       })
+    },
+  }
+}
+
+/** Times that travel as how much they are before another; nothing says that they are equal. */
+function beforeOf(
+  { type, before }: Column,
+  differences: CellReader | undefined,
+  columns: ReadonlyMap<string, CellReader>,
+): CellReader {
+  const unitMs = type === 'DateTime' ? 1000 : 1
+  return {
+    get(row) {
+      const later = Math.floor(Number(columns.get(before!)!.get(row)) / unitMs)
+      return later - Number(differences?.get(row) ?? 0)
     },
   }
 }
@@ -88,6 +116,8 @@ function cellsOf(form: Form, bytes: Uint8Array, rows: number): CellReader {
     case 'UInt32':
     case 'DateTime':
       return { get: row => view.getUint32(4 * row, true) }
+    case 'Int32':
+      return { get: row => view.getInt32(4 * row, true) }
     case 'UInt64':
     case 'DateTime64(3)':
       return { get: row => narrow(view.getBigUint64(8 * row, true)) }

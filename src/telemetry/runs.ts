@@ -2,20 +2,28 @@
  * The parts of a Native block (ClickHouse documentation, "Native format"): varint columns, varint
  * rows, then for every column its name, its type and its values as one run of bytes.
  */
-import { type ColumnType, type Form, formNamed, type Table, widths } from './table.ts'
+import { type Column, type Form, formNamed, type Table, widths } from './table.ts'
 
 export interface ColumnRun {
-  name: string
-  /** Of the column. */
-  type: ColumnType
+  column: Column
   /** In which its cells are. */
   form: Form
   bytes: Uint8Array
 }
 
+/** The column that every block has: it tells of which table the rows are. */
+export function anchorOf(table: Table): Column {
+  return table.columns.find(({ before }) => before === undefined)!
+}
+
+/** Whether what travels is how much each cell is before one of another column. */
+export function isDifference({ column, form }: Pick<ColumnRun, 'column' | 'form'>): boolean {
+  return column.before !== undefined && form !== column.type
+}
+
 /** @throws RangeError on bytes that are not one whole block of the table */
 export function readRuns(native: Uint8Array, table: Table): { rows: number; runs: ColumnRun[] } {
-  const types = new Map<string, ColumnType>(table.columns.map(({ name, type }) => [name, type]))
+  const known = new Map<string, Column>(table.columns.map(column => [column.name, column]))
   const reader = new Reader(native)
   const columns = reader.varint()
   const rows = reader.varint()
@@ -23,19 +31,21 @@ export function readRuns(native: Uint8Array, table: Table): { rows: number; runs
   for (let index = 0; index < columns; index++) {
     const name = reader.text()
     const typeName = reader.text()
-    const type = types.get(name)
-    const form = type && formNamed(typeName, type)
-    if (type === undefined || form === undefined) {
+    const column = known.get(name)
+    const form = column && formNamed(typeName, column)
+    if (column === undefined || form === undefined) {
       throw new RangeError(`column ${name} of type ${typeName} is not one of table ${table.kind}`)
     }
     const from = reader.at
     if (form === 'String') for (let row = 0; row < rows; row++) reader.take(reader.varint())
     else reader.take(widths[form] * rows)
-    runs.push({ name, type, form, bytes: native.subarray(from, reader.at) })
+    runs.push({ column, form, bytes: native.subarray(from, reader.at) })
   }
   if (reader.at !== native.length) throw new RangeError('bytes follow the block')
-  const first = table.columns[0]!.name
-  if (!runs.some(({ name }) => name === first)) throw new RangeError(`it has no column ${first}`)
+  const anchor = anchorOf(table)
+  if (!runs.some(({ column }) => column === anchor)) {
+    throw new RangeError(`it has no column ${anchor.name}`)
+  }
   return { rows, runs }
 }
 
@@ -91,12 +101,14 @@ class Reader {
 const decoder = new TextDecoder()
 
 /** The block that consists of these runs. */
-export function blockOf(rows: number, runs: readonly Omit<ColumnRun, 'type'>[]): Uint8Array {
+export function blockOf(rows: number, runs: readonly ColumnRun[]): Uint8Array {
   let length = 10
-  for (const { name, form, bytes } of runs) length += 2 + name.length + form.length + bytes.length
+  for (const { column, form, bytes } of runs) {
+    length += 2 + column.name.length + form.length + bytes.length
+  }
   const out = new Uint8Array(length)
   const writer = createBlockWriter(out, rows)
-  for (const { name, form, bytes } of runs) writer.add(name, form, bytes)
+  for (const { column, form, bytes } of runs) writer.add(column.name, form, bytes)
   return writer.end()
 }
 

@@ -20,13 +20,15 @@ export type ColumnType =
   | 'String'
 
 /** How a column's cells travel: as they are, or narrower where that holds all of them. */
-export type Form = ColumnType | 'IPv4'
+export type Form = ColumnType | 'IPv4' | 'Int32'
 
 /** Bytes of one cell; strings have none. */
 export const widths: Readonly<Record<Form, number>> = {
   UInt8: 1,
   UInt16: 2,
   UInt32: 4,
+  /** A difference. */
+  Int32: 4,
   UInt64: 8,
   DateTime: 4,
   'DateTime64(3)': 8,
@@ -43,9 +45,13 @@ const narrower: Readonly<Partial<Record<ColumnType, readonly Form[]>>> = {
   IPv6: ['IPv4'],
 }
 
+/** Of the differences to the column behind. */
+const differences: readonly Form[] = ['UInt8', 'UInt16', 'UInt32', 'Int32']
+
 /** The form of that name, if cells of the column may travel in it. */
-export function formNamed(name: string, type: ColumnType): Form | undefined {
-  return name === type ? type : narrower[type]?.find(form => form === name)
+export function formNamed(name: string, { type, before }: Column): Form | undefined {
+  if (name === type) return type
+  return (before === undefined ? narrower[type] : differences)?.find(form => form === name)
 }
 
 /** How the API and the console offer a column as something to group and filter by. */
@@ -63,6 +69,11 @@ export interface Column {
   stored?: string
   /** The compression codec in the engine: `T64, ZSTD(1)`. */
   codec?: string
+  /**
+   * Of a time: the time in another column that it is not long before. By how much is what travels,
+   * in its own unit, and nothing where they are equal.
+   */
+  before?: string
   dimension?: Dimension
   /** One line for the reference page: what it holds, in which unit. */
   doc: string

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { formatAddress, parseAddress } from './address.ts'
 import { createBatch } from './batch.ts'
-import { createTableSql } from './ddl.ts'
+import { createTableSql, insertSql } from './ddl.ts'
 import { decodeNative, encodeNative } from './native.ts'
 import { readRuns } from './runs.ts'
 import { tables } from './tables.ts'
@@ -94,7 +94,10 @@ describe('a Native block', () => {
     const { cells } = batch
     for (let i = 0; i < 2; i++) {
       const row = batch.claim()
+      cells.time.values[row] = 1_700_000_000
       cells.received.set(row, 1_700_000_000_123)
+      cells.end.set(row, 1_700_000_000_123 - 2 ** 33)
+      cells.start.set(row, 1_700_000_000_123 - 2 ** 33 - 256 * i)
       cells.src_addr.setV4(row, Uint8Array.of(192, 0, 2, 7), 0)
       cells.dst_addr.setV6(row, parseAddress(i === 0 ? '192.0.2.8' : '2001:db8::1')!, 0)
       cells.src_port.values[row] = 255
@@ -108,9 +111,11 @@ describe('a Native block', () => {
     }
     const native = encodeNative(batch)
     const { runs } = readRuns(native, tables.flow)
-    expect(Object.fromEntries(runs.map(({ name, form }) => [name, form]))).toEqual({
-      time: 'DateTime',
+    expect(Object.fromEntries(runs.map(({ column, form }) => [column.name, form]))).toEqual({
       received: 'DateTime64(3)',
+      time: 'Int32',
+      end: 'DateTime64(3)',
+      start: 'UInt16',
       src_addr: 'IPv4',
       dst_addr: 'IPv6',
       src_port: 'UInt8',
@@ -140,7 +145,7 @@ describe('a Native block', () => {
     }
     const wide = widened(encodeNative(batch), tables.flow)
     const { runs } = readRuns(wide, tables.flow)
-    expect(runs.map(({ name, form }) => `${name} ${form}`)).toEqual(
+    expect(runs.map(({ column, form }) => `${column.name} ${form}`)).toEqual(
       tables.flow.columns.map(({ name, type }) => `${name} ${type}`),
     )
     expect(decodeNative(wide, tables.flow).toRows()).toEqual(
@@ -185,6 +190,42 @@ describe('a Native block', () => {
     )
   })
 
+  test('has times as how much they are before others, if that is short', () => {
+    const time = fc.oneof(
+      fc.constant(0),
+      fc.integer({ min: -2, max: 2 }),
+      fc.integer({ min: -70_000, max: 70_000 }),
+      fc.integer({ min: -(2 ** 34), max: 2 ** 34 }),
+    )
+    const rows = fc.array(fc.record({ end: time, start: time, account: time }), {
+      minLength: 1,
+      maxLength: 8,
+    })
+    fc.assert(
+      fc.property(rows, values => {
+        const batch = createBatch(tables.flow, 8, noSeal)
+        const { cells } = batch
+        const expected = values.map(({ end, start, account }) => {
+          const received = 2 ** 41 + end
+          const times = {
+            ...{ received, end: received - end, start: received - end - start },
+            time: Math.floor((received - end) / 1000) - Math.trunc(account / 1000),
+          }
+          const row = batch.claim()
+          cells.time.values[row] = times.time
+          for (const name of ['received', 'end', 'start'] as const)
+            cells[name].set(row, times[name])
+          batch.commit()
+          return times
+        })
+        const native = encodeNative(batch)
+        expect(decodeNative(native, tables.flow).toRows()).toMatchObject(expected)
+        const wide = widened(native, tables.flow)
+        expect(decodeNative(wide, tables.flow).toRows()).toMatchObject(expected)
+      }),
+    )
+  })
+
   test('that is cut off or foreign is refused', () => {
     const batch = createBatch(tables.trap, 1, noSeal)
     batch.claim()
@@ -193,7 +234,7 @@ describe('a Native block', () => {
     for (let length = 0; length < whole.length; length++) {
       expect(() => decodeNative(whole.subarray(0, length), tables.trap)).toThrow(RangeError)
     }
-    expect(() => decodeNative(whole, tables.flow)).toThrow('it has no column time')
+    expect(() => decodeNative(whole, tables.syslog)).toThrow('it has no column time')
     batch.cells.oid.setText(0, '1.3.6.1')
     expect(() => decodeNative(encodeNative(batch), tables.flow)).toThrow('not one of table flow')
   })
@@ -245,4 +286,28 @@ test('the DDL has every column of the table', () => {
     const sql = createTableSql(table)
     for (const column of table.columns) expect(sql).toContain(`\n  ${column.name} `)
   }
+})
+
+test('an insert has the engine put together what did not travel', () => {
+  const batch = createBatch(tables.flow, 1, noSeal)
+  const { cells } = batch
+  const row = batch.claim()
+  cells.time.values[row] = 1_700_000_000
+  cells.received.set(row, 1_700_000_000_123)
+  cells.end.set(row, 1_700_000_000_023)
+  cells.start.set(row, 1_700_000_000_023)
+  cells.src_port.values[row] = 53
+  batch.commit()
+  const { runs } = readRuns(encodeNative(batch), tables.flow)
+  expect(insertSql(tables.flow, runs).split('\n')).toEqual([
+    'INSERT INTO flow (time, received, start, end, src_port)',
+    [
+      'SELECT toDateTime(intDiv((toUnixTimestamp64Milli(received) - end), 1000))',
+      'received',
+      'fromUnixTimestamp64Milli((toUnixTimestamp64Milli(received) - end))',
+      'fromUnixTimestamp64Milli(toUnixTimestamp64Milli(received) - end)',
+      'src_port',
+    ].join(', '),
+    "FROM input('received DateTime64(3), end UInt8, src_port UInt8') FORMAT Native",
+  ])
 })

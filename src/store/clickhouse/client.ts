@@ -37,8 +37,12 @@ export interface Client {
   ): Promise<{ rows: T[]; statistics: QueryStatistics }>
   command(sql: string): Promise<void>
   insertRows(table: string, rows: readonly Record<string, unknown>[]): Promise<void>
-  /** Inserts Native bytes once for each token. @throws SegmentRefused | EngineUnavailable */
-  insertNative(table: string, native: Uint8Array, token: string): Promise<void>
+  /**
+   * Inserts Native bytes once for each token.
+   * @param sql an `INSERT … FORMAT Native`
+   * @throws SegmentRefused | EngineUnavailable
+   */
+  insertNative(sql: string, native: Uint8Array, token: string): Promise<void>
   /** Whether the last attempt reached the engine. */
   readonly reachable: boolean
   close(): Promise<void>
@@ -183,7 +187,7 @@ export function createEngineClient(
         client.insert({ table, values: rows, format: 'JSONEachRow', abort_signal }),
       )
     },
-    async insertNative(table, native, token) {
+    async insertNative(sql, native, token) {
       const settings: ClickHouseSettings = {
         insert_deduplication_token: token,
         // An insert that was interrupted between the table and its rollups is completed by its repetition.
@@ -194,7 +198,7 @@ export function createEngineClient(
       }
       await attempt(writeTimeoutMs, async (client, abort_signal) => {
         const { stream } = await client.exec({
-          query: `INSERT INTO ${table} FORMAT Native`,
+          query: sql,
           values: Readable.from([native], { objectMode: false }),
           clickhouse_settings: settings,
           abort_signal,

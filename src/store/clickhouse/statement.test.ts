@@ -27,6 +27,9 @@ test('an insert whose data come apart reads them from a file', () => {
   expect(insertFromFile('insert into db.t\nformat JSONEachRow\n', "/o'd/1")).toBe(
     "insert into db.t SELECT * FROM file('/o\\'d/1', 'JSONEachRow')",
   )
+  expect(
+    insertFromFile("INSERT INTO t (a)\nSELECT a - 1\nFROM input('a UInt8') FORMAT Native", '/d/1'),
+  ).toBe("INSERT INTO t (a)\nSELECT a - 1\nFROM file('/d/1', 'Native', 'a UInt8')")
   expect(insertFromFile('SELECT 1 FORMAT Native', '/d/1')).toBeUndefined()
   expect(insertFromFile('INSERT INTO t VALUES (1)', '/d/1')).toBeUndefined()
 })

@@ -40,13 +40,17 @@ export function outputOf(
 }
 
 /**
- * `INSERT INTO t FORMAT x`, whose data come apart from it, as an insert from a file.
- * Undefined if the statement is none.
+ * `INSERT INTO t FORMAT x` or `INSERT INTO t SELECT … FROM input('…') FORMAT x`, whose data come
+ * apart from it, as an insert from a file. Undefined if the statement is none.
  */
 export function insertFromFile(sql: string, file: string): string | undefined {
   const match = /^\s*(INSERT\s+INTO\s.+?)\s+FORMAT\s+([A-Za-z]+)\s*;?\s*$/is.exec(sql)
   if (match === null) return undefined
-  return `${match[1]} SELECT * FROM file(${quote(file)}, ${quote(match[2]!)})`
+  const [, insert, format] = match as unknown as [string, string, string]
+  const source = `file(${quote(file)}, ${quote(format)}`
+  const input = /^(.+\sFROM\s+)input\(('(?:[^'\\]|\\.)*')\)$/is.exec(insert)
+  if (input === null) return `${insert} SELECT * FROM ${source})`
+  return `${input[1]}${source}, ${input[2]})`
 }
 
 /** True if the statement changes the session that runs it. */

@@ -9,9 +9,9 @@ import type { Clock } from '../../lib/clock.ts'
 import type { Component } from '../../lib/component.ts'
 import type { Log } from '../../lib/log.ts'
 import type { Metrics } from '../../lib/metrics.ts'
-import { addColumnSql, addDerivedSql, createTableSql } from '../../telemetry/ddl.ts'
-import { decodeNative } from '../../telemetry/native.ts'
+import { addColumnSql, addDerivedSql, createTableSql, insertSql } from '../../telemetry/ddl.ts'
 import { type RollupStep, rollupSteps } from '../../telemetry/rollups.ts'
+import { type ColumnRun, readRuns } from '../../telemetry/runs.ts'
 import { type Column, type Kind, kinds, type Table } from '../../telemetry/table.ts'
 import { tables } from '../../telemetry/tables.ts'
 import { createEngineClient, type QueryOptions, type QueryStatistics } from './client.ts'
@@ -172,12 +172,14 @@ export function createTelemetryStore(
   }
 
   async function insert(id: SegmentId, native: Uint8Array): Promise<'stored' | 'duplicate'> {
-    check(id, native)
+    const runs = check(id, native)
     await takePlace()
     const before = clock.monotonic()
     try {
       if ((config.shared || ledger.partial) && (await ledger.lookUp(id))) return 'duplicate'
-      if (id.rows > 0) await client.insertNative(id.kind, native, tokenOf(id))
+      if (id.rows > 0) {
+        await client.insertNative(insertSql(tables[id.kind], runs), native, tokenOf(id))
+      }
     } finally {
       leavePlace()
     }
@@ -273,8 +275,11 @@ function tokenOf(id: SegmentId): string {
   return `${id.collector}/${id.kind}/${id.sequence}`
 }
 
-/** @throws SegmentRefused if this is not one whole block of its table, as its identity says */
-function check(id: SegmentId, native: Uint8Array) {
+/**
+ * What is in the block.
+ * @throws SegmentRefused if this is not one whole block of its table, as its identity says
+ */
+function check(id: SegmentId, native: Uint8Array): ColumnRun[] {
   const refuse = (why: string) => new SegmentRefused(`segment ${tokenOf(id)}: ${why}`)
   if (!kinds.includes(id.kind)) throw refuse('there is no such kind')
   if (!collectorForm.test(id.collector)) throw refuse('that is no name of a collector')
@@ -282,11 +287,12 @@ function check(id: SegmentId, native: Uint8Array) {
     throw refuse('that is no sequence')
   }
   const table: Table = tables[id.kind]
-  let block: ReturnType<typeof decodeNative>
+  let block: ReturnType<typeof readRuns>
   try {
-    block = decodeNative(native, table)
+    block = readRuns(native, table)
   } catch (error) {
     throw refuse((error as Error).message)
   }
   if (block.rows !== id.rows) throw refuse(`it has ${block.rows} rows and not ${id.rows}`)
+  return block.runs
 }
