@@ -5,6 +5,7 @@ import { z } from 'zod'
 import { type Collector, createCollector } from '../collect/collector.ts'
 import { collectorSettings } from '../collect/settings.ts'
 import { loadSockets } from '../collect/sockets.ts'
+import { loadZstd } from '../collect/zstd.ts'
 import { systemClock } from '../lib/clock.ts'
 import { type Component, createSequence } from '../lib/component.ts'
 import { createLog, type Log } from '../lib/log.ts'
@@ -48,6 +49,7 @@ export function createCollectorProgram(
       clock: systemClock,
       version,
       sockets: loadSockets(),
+      zstd: loadZstd(),
       streamTls: tls && streamTls(tls, { file, key: 'listen.tls' }),
       identity: identityIn(at(identity), settings.name, { file, key: 'identity' }),
     },

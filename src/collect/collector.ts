@@ -16,6 +16,7 @@ import type { Identity } from '../lib/tls.ts'
 import type { AloneBounds } from './alone.ts'
 import { createAloneFile } from './alone-file.ts'
 import { createBlockMemory } from './block-memory.ts'
+import { createCompressor } from './compressor.ts'
 import { hashDatagram } from './datagram-hash.ts'
 import { createDelivery, type Delivery } from './deliver.ts'
 import { createFlowSockets, type FlowDatagram } from './flow-sockets.ts'
@@ -42,6 +43,7 @@ import type { Sockets } from './sockets.ts'
 import { createSpool } from './spool.ts'
 import { createStreams, type StreamProblem } from './streams.ts'
 import { createTemplatesFile } from './templates-file.ts'
+import type { Zstd } from './zstd.ts'
 
 export type { CollectorState } from './link.ts'
 
@@ -87,6 +89,8 @@ export interface CollectorDeps {
   streamTls?: StreamTls | undefined
   /** To receive many datagrams at once, where that can be. */
   sockets?: Sockets | undefined
+  /** To compress without garbage, where that can be. */
+  zstd?: Zstd | undefined
 }
 
 const sealMs = 1000
@@ -134,10 +138,12 @@ export function createCollector(
     servers: follower.servers().map(({ name }) => name),
   })
   const memory = createBlockMemory({ keep: 4 })
+  const compressor = createCompressor({ zstd: deps.zstd })
   const sealer = createSealer(
     {
       ...deps,
       spool,
+      compressor,
       onRelief: () => streams.resume(),
       onCompressed: block => memory.giveBack(block),
     },
@@ -412,6 +418,7 @@ export function createCollector(
       intake.sealAll()
       // The traps' socket stays until its last answers are out.
       await sealer.drain(stopMs.seal)
+      compressor.close()
       if (reception === undefined || reception.role().active) await templates.save(true)
       const deadline = clock.monotonic() + stopMs.deliver
       while (clock.monotonic() < deadline && destinations.some(busy)) await sleep(20)
@@ -439,6 +446,7 @@ export function createCollector(
       for (const timer of timers.splice(0)) clearInterval(timer)
       intake.sealAll()
       await sealer.drain(withinMs)
+      compressor.close()
     },
 
     state() {

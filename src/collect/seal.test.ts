@@ -3,6 +3,7 @@ import { systemClock } from '../lib/clock.ts'
 import { createLog } from '../lib/log.ts'
 import { createMetrics } from '../lib/metrics.ts'
 import type { Kind } from '../telemetry/table.ts'
+import { createCompressor } from './compressor.ts'
 import { createSealer } from './seal.ts'
 import type { Sealed } from './segment.ts'
 
@@ -13,6 +14,7 @@ function sealer(append: (kind: Kind, sealed: Sealed) => Promise<number>, maxWait
     it: createSealer(
       {
         spool: { append },
+        compressor: createCompressor({ zstd: undefined }),
         log: createLog({ level: 'silent', part: 'test' }),
         metrics: createMetrics({}),
         clock: systemClock,

@@ -9,8 +9,9 @@ import type { Log } from '../lib/log.ts'
 import type { Metrics } from '../lib/metrics.ts'
 import { createTally } from '../lib/tally.ts'
 import type { Kind } from '../telemetry/table.ts'
+import type { Compressor } from './compressor.ts'
 import type { Manifest } from './manifest.ts'
-import { compressBody, type Sealed } from './segment.ts'
+import type { Sealed } from './segment.ts'
 import type { Spool } from './spool.ts'
 
 export interface SealerConfig {
@@ -45,12 +46,11 @@ export interface Sealer {
 type SealProblem = 'write-failed' | 'memory-full' | 'not-compressed' | 'not-sealed-at-stop'
 
 const retryMs = { first: 100, most: 2000 }
-/** Two fill a small machine; the disk and the file system need the thread pool too. */
-const compressAtOnce = 2
 
 export function createSealer(
   deps: {
     spool: Pick<Spool, 'append'>
+    compressor: Pick<Compressor, 'compress' | 'giveBack'>
     log: Log
     metrics: Metrics
     clock: Clock
@@ -66,22 +66,15 @@ export function createSealer(
   })
   const tails = new Map<Kind, Promise<void>>()
   const lostRows = new Map<Kind, number>()
-  const turns: (() => void)[] = []
   const givingUp = new AbortController()
-  let compressing = 0
   let waitingBytes = 0
   let congested = false
 
   async function compress(native: Uint8Array): Promise<Uint8Array> {
-    if (compressing >= compressAtOnce) await new Promise<void>(resolve => turns.push(resolve))
-    else compressing++
     try {
-      return await compressBody(native)
+      return await deps.compressor.compress(native)
     } finally {
       deps.onCompressed?.(native)
-      const next = turns.shift()
-      if (next === undefined) compressing--
-      else next()
     }
   }
 
@@ -111,6 +104,7 @@ export function createSealer(
       held = body.length
       await before
       const sequence = await append(kind, { ...facts, body })
+      deps.compressor.giveBack(body)
       if (sequence !== undefined) onSealed?.(sequence)
       else giveUp(kind, facts.rows, 'not-sealed-at-stop')
     } catch (error) {

@@ -165,12 +165,15 @@ const decompressAsync = promisify(zstdDecompress)
 // One large output chunk instead of many 16 KiB ones: each costs a trip to the thread pool.
 const chunkSize = 1024 * 1024
 
-/** A Native block as the body of a segment; zstd's fastest regular level, off the main thread. */
+/** zstd's fastest regular one. */
+export const bodyLevel = 1
+
+/** A Native block as the body of a segment, off the main thread. */
 export function compressBody(native: Uint8Array): Promise<Buffer> {
   return compressAsync(native, {
     chunkSize,
     pledgedSrcSize: native.length,
-    params: { [constants.ZSTD_c_compressionLevel]: 1 },
+    params: { [constants.ZSTD_c_compressionLevel]: bodyLevel },
   })
 }
 

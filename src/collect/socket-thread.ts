@@ -11,6 +11,8 @@ export interface SocketThreadData {
   /** File descriptors of the sockets. */
   fds: readonly number[]
   port: MessagePort
+  /** Microseconds in which no buffer of the kernel fills up. */
+  longestPause: number
 }
 
 /** What it says: once that it reads, then when there is more, and what is larger than its slot. */
@@ -24,13 +26,13 @@ interface LargeDatagram {
 
 /** How long a stop may go unnoticed. */
 const pollMs = 100
-/** A pause where much comes: fewer and larger reads cost less. */
-const gatherMicroseconds = 1000
-const much = 16
+/** Datagrams at a time, for which it pauses: fewer and larger reads cost less. */
+const aim = 64
+const shortestPause = 200
 /** Both threads are behind: the kernel's buffer holds the rest. */
 const fullMicroseconds = 500
 
-const { trays, fds, port } = workerData as SocketThreadData
+const { trays, fds, port, longestPause } = workerData as SocketThreadData
 const sockets = loadSockets()
 if (sockets === undefined) throw new Error('there are no such sockets here')
 const writer = createTraysWriter(trays, sockets.placeOf)
@@ -60,13 +62,16 @@ function empty(index: number): number {
   }
 }
 
+let pause = shortestPause
 while (!writer.stopped) {
   if (sockets.poll(list, fds.length, pollMs) <= 0) continue
   let most = 0
   for (let index = 0; index < fds.length; index++) {
     if (isReady(list, index)) most = Math.max(most, empty(index))
   }
-  if (most >= much) sockets.sleep(gatherMicroseconds)
+  if (most > 2 * aim) pause = Math.max(shortestPause, pause / 2)
+  else if (most < aim) pause = Math.min(longestPause, pause * 1.25)
+  sockets.sleep(Math.round(pause))
 }
 // What has arrived is read, as far as there is room.
 for (let index = 0; index < fds.length; index++) empty(index)

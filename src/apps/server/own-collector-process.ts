@@ -6,6 +6,7 @@
 
 import { createCollector, type PairCollector } from '../../collect/collector.ts'
 import { loadSockets } from '../../collect/sockets.ts'
+import { loadZstd } from '../../collect/zstd.ts'
 import { systemClock } from '../../lib/clock.ts'
 import { createLog } from '../../lib/log.ts'
 import { createMetrics } from '../../lib/metrics.ts'
@@ -62,6 +63,7 @@ async function open({ settings, pair, identity, version, streamTls, log: level }
       clock: systemClock,
       version,
       sockets: loadSockets(),
+      zstd: loadZstd(),
     },
     { ...settings, pair },
   )
