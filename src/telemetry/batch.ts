@@ -117,6 +117,8 @@ export function createBatch<const T extends Table>(
   const laters = (table.columns as readonly Column[]).map(({ before }) =>
     before === undefined ? undefined : (cells[before] as WideStorage),
   )
+  /** Rows of each column that were found to be zero since the last `clear`. */
+  const zeroUntil = new Uint32Array(storages.length)
   let rows = 0
   /** Rows from `rows` that may have been written. */
   let claimed = 0
@@ -151,9 +153,16 @@ export function createBatch<const T extends Table>(
       for (const storage of storages) sum += storage.size(rows)
       return sum
     },
-    native: column => storages[column]!.native(rows, laters[column]),
+    native(column) {
+      const run = storages[column]!.native(rows, laters[column])
+      if (run === undefined && laters[column] === undefined) zeroUntil[column] = rows
+      return run
+    },
     clear() {
-      for (const storage of storages) storage.wipe(0, rows + claimed)
+      for (const [index, storage] of storages.entries()) {
+        storage.wipe(zeroUntil[index]!, rows + claimed)
+      }
+      zeroUntil.fill(0)
       rows = 0
       claimed = 0
     },

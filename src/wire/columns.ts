@@ -4,7 +4,7 @@
  */
 import type { Batch } from '../telemetry/batch.ts'
 import { flowTable } from '../telemetry/flow.ts'
-import { copy32, read16, read32, readNumber } from './octets.ts'
+import { copy32, createViews, readNumber } from './octets.ts'
 import { action, stepSize } from './plan.ts'
 
 export interface ColumnWriter {
@@ -44,9 +44,14 @@ export function createColumnWriter(batch: Batch<typeof flowTable>): ColumnWriter
     numbers.push(values ?? new Uint32Array(0))
   }
 
+  const viewOf = createViews()
+
   return {
     write(steps, bytes, begin, stride, first, count) {
       const end = first + count
+      // One look at the memory for a number, where an array has one for each of its bytes.
+      const view = viewOf(bytes)
+      const base = bytes.byteOffset
       for (let step = 0; step < steps.length; step += stepSize) {
         const column = steps[step + 1]!
         const length = steps[step + 3]!
@@ -55,52 +60,44 @@ export function createColumnWriter(batch: Batch<typeof flowTable>): ColumnWriter
         switch (steps[step]) {
           case action.byteTo8: {
             const to = bytes8[column]!
-            for (let row = first; row < end; row++, at += stride) {
-              if (bytes[at] !== 0) to[row] = bytes[at]!
-            }
+            for (let row = first; row < end; row++, at += stride) to[row] = bytes[at]!
             break
           }
           case action.byteTo16: {
             const to = shorts[column]!
-            for (let row = first; row < end; row++, at += stride) {
-              if (bytes[at] !== 0) to[row] = bytes[at]!
-            }
+            for (let row = first; row < end; row++, at += stride) to[row] = bytes[at]!
             break
           }
           case action.shortTo16: {
             const to = shorts[column]!
-            for (let row = first; row < end; row++, at += stride) {
-              const value = read16(bytes, at)
-              if (value !== 0) to[row] = value
-            }
+            for (let row = first; row < end; row++, at += stride)
+              to[row] = view.getUint16(base + at)
             break
           }
           case action.shortTo32: {
             const to = words[column]!
-            for (let row = first; row < end; row++, at += stride) {
-              const value = read16(bytes, at)
-              if (value !== 0) to[row] = value
-            }
+            for (let row = first; row < end; row++, at += stride)
+              to[row] = view.getUint16(base + at)
             break
           }
           case action.wordTo32: {
             const to = words[column]!
-            for (let row = first; row < end; row++, at += stride) {
-              const value = read32(bytes, at)
-              if (value !== 0) to[row] = value
-            }
+            for (let row = first; row < end; row++, at += stride)
+              to[row] = view.getUint32(base + at)
             break
           }
           case action.wordToWide: {
             const to = words[column]!
-            for (let row = first; row < end; row++, at += stride) to[2 * row] = read32(bytes, at)
+            for (let row = first; row < end; row++, at += stride) {
+              to[2 * row] = view.getUint32(base + at)
+            }
             break
           }
           case action.longToWide: {
             const to = words[column]!
             for (let row = first; row < end; row++, at += stride) {
-              to[2 * row + 1] = read32(bytes, at)
-              to[2 * row] = read32(bytes, at + 4)
+              to[2 * row + 1] = view.getUint32(base + at)
+              to[2 * row] = view.getUint32(base + at + 4)
             }
             break
           }
@@ -125,7 +122,7 @@ export function createColumnWriter(batch: Batch<typeof flowTable>): ColumnWriter
             const to = words[column]!
             for (let row = first; row < end; row++, at += stride) {
               to[4 * row + 2] = mapped
-              to[4 * row + 3] = copy32(bytes, at)
+              to[4 * row + 3] = view.getUint32(base + at, true)
             }
             break
           }
@@ -156,7 +153,7 @@ export function createColumnWriter(batch: Batch<typeof flowTable>): ColumnWriter
           case action.mpls: {
             const to = words[column]!
             for (let row = first; row < end; row++, at += stride) {
-              to[row] = ((read16(bytes, at) << 8) | bytes[at + 2]!) >>> 4
+              to[row] = ((view.getUint16(base + at) << 8) | bytes[at + 2]!) >>> 4
             }
             break
           }

@@ -3,7 +3,7 @@ import type { Batch } from '../telemetry/batch.ts'
 import type { flowTable } from '../telemetry/flow.ts'
 import type { Domain } from './exporters.ts'
 import { isPlausible, wallOfUptime } from './flow-time.ts'
-import { copy32, read16, read32 } from './octets.ts'
+import { copy32, createViews, read16, read32 } from './octets.ts'
 import type { FlowProblem } from './problems.ts'
 import { apply } from './sampling.ts'
 
@@ -72,6 +72,7 @@ export function createNetflowV5Decoder(
   const dstAs = cells.dst_as.values
   const srcMasks = cells.src_mask.values
   const dstMasks = cells.dst_mask.values
+  const viewOf = createViews()
 
   return {
     decode(bytes, domain, received) {
@@ -98,10 +99,15 @@ export function createNetflowV5Decoder(
       let implausible = false
       let negative = false
 
-      for (let record = 0, at = headerLength; record < count; record++, at += stride) {
+      const view = viewOf(bytes)
+      for (
+        let record = 0, at = bytes.byteOffset + headerLength;
+        record < count;
+        record++, at += stride
+      ) {
         const row = batch.claim()
-        const last = wallOfUptime(exported, uptime, read32(bytes, at + 28))
-        let first = wallOfUptime(exported, uptime, read32(bytes, at + 24))
+        const last = wallOfUptime(exported, uptime, view.getUint32(at + 28))
+        let first = wallOfUptime(exported, uptime, view.getUint32(at + 24))
         if (first > last) {
           first = last
           negative = true
@@ -123,27 +129,27 @@ export function createNetflowV5Decoder(
         exporters[4 * row + 2] = ex2
         exporters[4 * row + 3] = ex3
         sources[4 * row + 2] = mapped
-        sources[4 * row + 3] = copy32(bytes, at)
+        sources[4 * row + 3] = view.getUint32(at, true)
         destinations[4 * row + 2] = mapped
-        destinations[4 * row + 3] = copy32(bytes, at + 4)
+        destinations[4 * row + 3] = view.getUint32(at + 4, true)
         nextHops[4 * row + 2] = mapped
-        nextHops[4 * row + 3] = copy32(bytes, at + 8)
-        inInterfaces[row] = read16(bytes, at + 12)
-        outInterfaces[row] = read16(bytes, at + 14)
-        packetWords[2 * row] = read32(bytes, at + 16)
-        byteWords[2 * row] = read32(bytes, at + 20)
-        srcPorts[row] = read16(bytes, at + 32)
-        const dstPort = read16(bytes, at + 34)
+        nextHops[4 * row + 3] = view.getUint32(at + 8, true)
+        inInterfaces[row] = view.getUint16(at + 12)
+        outInterfaces[row] = view.getUint16(at + 14)
+        packetWords[2 * row] = view.getUint32(at + 16)
+        byteWords[2 * row] = view.getUint32(at + 20)
+        srcPorts[row] = view.getUint16(at + 32)
+        const dstPort = view.getUint16(at + 34)
         dstPorts[row] = dstPort
-        tcpFlags[row] = bytes[at + 37]!
-        const protocol = bytes[at + 38]!
+        tcpFlags[row] = view.getUint8(at + 37)
+        const protocol = view.getUint8(at + 38)
         protocols[row] = protocol
         if (protocol === 1) icmp[row] = dstPort
-        tos[row] = bytes[at + 39]!
-        srcAs[row] = read16(bytes, at + 40)
-        dstAs[row] = read16(bytes, at + 42)
-        srcMasks[row] = bytes[at + 44]!
-        dstMasks[row] = bytes[at + 45]!
+        tos[row] = view.getUint8(at + 39)
+        srcAs[row] = view.getUint16(at + 40)
+        dstAs[row] = view.getUint16(at + 42)
+        srcMasks[row] = view.getUint8(at + 44)
+        dstMasks[row] = view.getUint8(at + 45)
         domains[row] = domain.id
         versions[row] = version
         traffic[row] = 1

@@ -22,3 +22,16 @@ export function readNumber(bytes: Uint8Array, at: number, length: number): numbe
   for (let i = at; i < end; i++) value = value * 256 + bytes[i]!
   return value
 }
+
+/** A view of the memory that bytes lie in; made once for all that lie in the same. */
+export function createViews(): (bytes: Uint8Array) => DataView<ArrayBufferLike> {
+  let buffer: ArrayBufferLike | undefined
+  let view: DataView<ArrayBufferLike> = new DataView(new ArrayBuffer(0))
+  return bytes => {
+    if (bytes.buffer !== buffer) {
+      buffer = bytes.buffer
+      view = new DataView(buffer)
+    }
+    return view
+  }
+}

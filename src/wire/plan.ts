@@ -207,7 +207,7 @@ function stepOf(candidate: Candidate, several: boolean): number[] {
 function actionOf(element: Element, length: number, several: boolean): number {
   switch (element.form) {
     case 'number':
-      return numberAction(element.target, length)
+      return numberAction(element.target, length, several)
     case 'v4':
       return several ? action.v4IfSet : action.v4
     case 'v6':
@@ -229,10 +229,13 @@ function actionOf(element: Element, length: number, several: boolean): number {
   }
 }
 
-function numberAction(target: FlowColumn | Note, length: number): number {
+function numberAction(target: FlowColumn | Note, length: number, several: boolean): number {
   const index = columnIndex.get(target)
   if (index === undefined) return action.note
-  switch (columns[index]!.type) {
+  const { type } = columns[index]!
+  // Of several, one that is zero leaves what is there.
+  if (several && type !== 'UInt64') return action.number
+  switch (type) {
     case 'UInt8':
       return length === 1 ? action.byteTo8 : action.number
     case 'UInt16':

@@ -5,7 +5,7 @@ import { createColumnWriter } from './columns.ts'
 import type { Domain } from './exporters.ts'
 import { notes, variableLength } from './fields.ts'
 import { isPlausible, uptimeSince, wallOfNtp, wallOfUptime } from './flow-time.ts'
-import { copy32, read16, read32, readNumber } from './octets.ts'
+import { copy32, createViews, read16, read32, readNumber } from './octets.ts'
 import { type Link, writePacket } from './packet.ts'
 import { action, type Plan, stepSize, trait } from './plan.ts'
 import {
@@ -67,6 +67,7 @@ export function createRecordWriter(
 ): RecordWriter {
   const { cells } = batch
   const columns = createColumnWriter(batch)
+  const viewOf = createViews()
   const time = cells.time.values
   const received = cells.received.words
   const start = cells.start.words
@@ -119,6 +120,8 @@ export function createRecordWriter(
     noted.fill(0, 0, last)
     let { uptime } = origin
     const { exported } = origin
+    const view = viewOf(bytes)
+    const base = bytes.byteOffset
     for (let step = 0; step < steps.length; step += stepSize) {
       const length = steps[step + 3]!
       let at = begin + steps[step + 2]!
@@ -128,11 +131,19 @@ export function createRecordWriter(
           // NaN where the boot is not known; 0 is "not said" in the notes.
           if (Number.isNaN(uptime)) break
           for (; to < last; to += noteCount, at += stride) {
-            noted[to] = wallOfUptime(exported, uptime, read32(bytes, at))
+            noted[to] = wallOfUptime(exported, uptime, view.getUint32(base + at))
           }
           break
         case action.note:
-          for (; to < last; to += noteCount, at += stride) noted[to] = readNumber(bytes, at, length)
+          if (length !== 8) {
+            for (; to < last; to += noteCount, at += stride) {
+              noted[to] = readNumber(bytes, at, length)
+            }
+            break
+          }
+          for (; to < last; to += noteCount, at += stride) {
+            noted[to] = view.getUint32(base + at) * 0x1_0000_0000 + view.getUint32(base + at + 4)
+          }
           break
         case action.seconds:
           for (; to < last; to += noteCount, at += stride) {
