@@ -22,7 +22,7 @@ export const flowTable = defineTable({
     { name: 'received', type: 'DateTime64(3)', codec: 'DoubleDelta, ZSTD(1)', doc: 'When the collector received the datagram.' },
     { name: 'start', type: 'DateTime64(3)', before: 'end', codec: 'Delta, ZSTD(1)', doc: 'First packet by the exporter; equals `received` where it does not say.' },
     { name: 'end', type: 'DateTime64(3)', before: 'received', codec: 'Delta, ZSTD(1)', doc: 'Last packet by the exporter; equals `received` where it does not say.' },
-    { name: 'exporter', type: 'IPv6', codec: 'ZSTD(1)', dimension: { name: 'exporter', label: 'Exporter' }, doc: 'The exporter: UDP source of NetFlow and IPFIX, agent address of sFlow.' },
+    { name: 'exporter', type: 'IPv6', steady: true, codec: 'ZSTD(1)', dimension: { name: 'exporter', label: 'Exporter' }, doc: 'The exporter: UDP source of NetFlow and IPFIX, agent address of sFlow.' },
     { name: 'domain', type: 'UInt32', codec: 'ZSTD(1)', doc: 'NetFlow v9 source id, IPFIX observation domain, sFlow sub-agent, v5 engine.' },
     { name: 'version', type: 'UInt8', codec: 'ZSTD(1)', dimension: { name: 'version', label: 'Format' }, doc: '5, 7, 9, 10 (IPFIX), 105 (sFlow v5).' },
     { name: 'traffic', type: 'UInt8', codec: 'ZSTD(1)', doc: '1: counts as traffic. 0: an event (NAT, firewall) that must not be added up.' },

@@ -74,6 +74,8 @@ export interface Column {
    * in its own unit, and nothing where they are equal.
    */
   before?: string
+  /** Of an address: mostly the same in row after row. */
+  steady?: true
   dimension?: Dimension
   /** One line for the reference page: what it holds, in which unit. */
   doc: string

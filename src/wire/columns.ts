@@ -4,6 +4,7 @@
  */
 import type { Batch } from '../telemetry/batch.ts'
 import { flowTable } from '../telemetry/flow.ts'
+import { type CompiledColumns, compileColumns } from './compiled-columns.ts'
 import { copy32, createViews, readNumber } from './octets.ts'
 import { action, stepSize } from './plan.ts'
 
@@ -26,6 +27,10 @@ export interface ColumnWriter {
   ): void
 }
 
+/** Records of a template after which it is compiled, and how many are at most. */
+const worthCompiling = 10_000
+const mostCompiled = 500
+
 /** The third word of ::ffff:a.b.c.d. */
 const mapped = 0xffff0000
 
@@ -44,14 +49,40 @@ export function createColumnWriter(batch: Batch<typeof flowTable>): ColumnWriter
     numbers.push(values ?? new Uint32Array(0))
   }
 
+  const arrays = bytes8.map((bytes, index) => ({
+    ...{ bytes8: bytes, shorts: shorts[index]!, words: words[index]! },
+  }))
   const viewOf = createViews()
+  /** Records written by steps that are not compiled yet. */
+  let written = new WeakMap<Int32Array, number>()
+  const compiled = new WeakMap<Int32Array, CompiledColumns>()
+  let compiledOnes = 0
+
+  /** Of steps that are used much. */
+  function compiledOf(steps: Int32Array, count: number): CompiledColumns | undefined {
+    const known = compiled.get(steps)
+    if (known !== undefined || compiledOnes === mostCompiled) return known
+    const before = written.get(steps) ?? 0
+    written.set(steps, before + count)
+    if (before < worthCompiling) return undefined
+    const made = compileColumns(steps, arrays)
+    compiled.set(steps, made)
+    if (++compiledOnes === mostCompiled) written = new WeakMap()
+    return made
+  }
 
   return {
-    write(steps, bytes, begin, stride, first, count) {
+    write(all, bytes, begin, stride, first, count) {
+      let steps = all
       const end = first + count
       // One look at the memory for a number, where an array has one for each of its bytes.
       const view = viewOf(bytes)
       const base = bytes.byteOffset
+      const fast = stride === 0 ? undefined : compiledOf(all, count)
+      if (fast !== undefined) {
+        fast.run(view, base + begin, stride, first, count)
+        steps = fast.rest
+      }
       for (let step = 0; step < steps.length; step += stepSize) {
         const column = steps[step + 1]!
         const length = steps[step + 3]!

@@ -3,7 +3,7 @@ import type { Batch } from '../telemetry/batch.ts'
 import type { flowTable } from '../telemetry/flow.ts'
 import type { Domain } from './exporters.ts'
 import { isPlausible, wallOfUptime } from './flow-time.ts'
-import { copy32, createViews, read16, read32 } from './octets.ts'
+import { createViews, read16, read32 } from './octets.ts'
 import type { FlowProblem } from './problems.ts'
 import { apply } from './sampling.ts'
 
@@ -45,7 +45,6 @@ export function createNetflowV5Decoder(
   const { cells } = batch
   const wordsOf = (cell: Uint8Array) =>
     new Uint32Array(cell.buffer, cell.byteOffset, cell.length / 4)
-  const exporters = wordsOf(cells.exporter.bytes)
   const sources = wordsOf(cells.src_addr.bytes)
   const destinations = wordsOf(cells.dst_addr.bytes)
   const nextHops = wordsOf(cells.next_hop.bytes)
@@ -74,6 +73,64 @@ export function createNetflowV5Decoder(
   const dstMasks = cells.dst_mask.values
   const viewOf = createViews()
 
+  /** What the rows of a datagram have in common. */
+  const datagram = { version: 5, stride: 0, id: 0, uptime: 0, exported: 0, received: 0, rate: 1 }
+  let implausible = false
+  let negative = false
+
+  /** Rows from the next one to before `until`; `at` is where the first record begins in the view. */
+  function writeRecords(view: DataView<ArrayBufferLike>, at: number, until: number) {
+    const { version, stride, id, uptime, exported, received, rate } = datagram
+    const receivedHigh = received / 0x1_0000_0000
+    for (let row = batch.rows; row < until; row++, at += stride) {
+      const last = wallOfUptime(exported, uptime, view.getUint32(at + 28))
+      let first = wallOfUptime(exported, uptime, view.getUint32(at + 24))
+      if (first > last) {
+        first = last
+        negative = true
+      }
+      let accounted = last
+      if (!isPlausible(last, received)) {
+        accounted = received
+        implausible = true
+      }
+      time[row] = accounted / 1000
+      receivedWords[2 * row] = received
+      receivedWords[2 * row + 1] = receivedHigh
+      start[2 * row] = first
+      start[2 * row + 1] = first / 0x1_0000_0000
+      end[2 * row] = last
+      end[2 * row + 1] = last / 0x1_0000_0000
+      sources[4 * row + 2] = mapped
+      sources[4 * row + 3] = view.getUint32(at, true)
+      destinations[4 * row + 2] = mapped
+      destinations[4 * row + 3] = view.getUint32(at + 4, true)
+      nextHops[4 * row + 2] = mapped
+      nextHops[4 * row + 3] = view.getUint32(at + 8, true)
+      inInterfaces[row] = view.getUint16(at + 12)
+      outInterfaces[row] = view.getUint16(at + 14)
+      packetWords[2 * row] = view.getUint32(at + 16)
+      byteWords[2 * row] = view.getUint32(at + 20)
+      srcPorts[row] = view.getUint16(at + 32)
+      const dstPort = view.getUint16(at + 34)
+      dstPorts[row] = dstPort
+      tcpFlags[row] = view.getUint8(at + 37)
+      const protocol = view.getUint8(at + 38)
+      protocols[row] = protocol
+      if (protocol === 1) icmp[row] = dstPort
+      tos[row] = view.getUint8(at + 39)
+      srcAs[row] = view.getUint16(at + 40)
+      dstAs[row] = view.getUint16(at + 42)
+      srcMasks[row] = view.getUint8(at + 44)
+      dstMasks[row] = view.getUint8(at + 45)
+      domains[row] = id
+      versions[row] = version
+      traffic[row] = 1
+      directions[row] = saidNothing
+      samplings[row] = rate
+    }
+  }
+
   return {
     decode(bytes, domain, received) {
       const version = read16(bytes, 0) as 5 | 7
@@ -84,78 +141,26 @@ export function createNetflowV5Decoder(
       if (said > fitting) report(domain, 'truncated')
       else if (bytes.length > headerLength + said * stride) report(domain, 'trailing-bytes')
 
-      const uptime = read32(bytes, 4)
-      const exported = exportedOf(bytes)
       // The two bits above are the mode (random or not); many leave them zero and sample all the same.
       const interval = version === 5 ? read16(bytes, 22) & 0x3fff : 0
-      const rate =
+      datagram.version = version
+      datagram.stride = stride
+      datagram.id = domain.id
+      datagram.uptime = read32(bytes, 4)
+      datagram.exported = exportedOf(bytes)
+      datagram.received = received
+      datagram.rate =
         interval > 0 ? apply(domain.applied, interval, 'header') : apply(domain.applied, 1, 'none')
-      const { address } = domain.exporter
-      const ex0 = copy32(address, 0)
-      const ex1 = copy32(address, 4)
-      const ex2 = copy32(address, 8)
-      const ex3 = copy32(address, 12)
-      const receivedHigh = received / 0x1_0000_0000
-      let implausible = false
-      let negative = false
-
+      implausible = false
+      negative = false
       const view = viewOf(bytes)
-      for (
-        let record = 0, at = bytes.byteOffset + headerLength;
-        record < count;
-        record++, at += stride
-      ) {
-        const row = batch.claim()
-        const last = wallOfUptime(exported, uptime, view.getUint32(at + 28))
-        let first = wallOfUptime(exported, uptime, view.getUint32(at + 24))
-        if (first > last) {
-          first = last
-          negative = true
-        }
-        let accounted = last
-        if (!isPlausible(last, received)) {
-          accounted = received
-          implausible = true
-        }
-        time[row] = accounted / 1000
-        receivedWords[2 * row] = received
-        receivedWords[2 * row + 1] = receivedHigh
-        start[2 * row] = first
-        start[2 * row + 1] = first / 0x1_0000_0000
-        end[2 * row] = last
-        end[2 * row + 1] = last / 0x1_0000_0000
-        exporters[4 * row] = ex0
-        exporters[4 * row + 1] = ex1
-        exporters[4 * row + 2] = ex2
-        exporters[4 * row + 3] = ex3
-        sources[4 * row + 2] = mapped
-        sources[4 * row + 3] = view.getUint32(at, true)
-        destinations[4 * row + 2] = mapped
-        destinations[4 * row + 3] = view.getUint32(at + 4, true)
-        nextHops[4 * row + 2] = mapped
-        nextHops[4 * row + 3] = view.getUint32(at + 8, true)
-        inInterfaces[row] = view.getUint16(at + 12)
-        outInterfaces[row] = view.getUint16(at + 14)
-        packetWords[2 * row] = view.getUint32(at + 16)
-        byteWords[2 * row] = view.getUint32(at + 20)
-        srcPorts[row] = view.getUint16(at + 32)
-        const dstPort = view.getUint16(at + 34)
-        dstPorts[row] = dstPort
-        tcpFlags[row] = view.getUint8(at + 37)
-        const protocol = view.getUint8(at + 38)
-        protocols[row] = protocol
-        if (protocol === 1) icmp[row] = dstPort
-        tos[row] = view.getUint8(at + 39)
-        srcAs[row] = view.getUint16(at + 40)
-        dstAs[row] = view.getUint16(at + 42)
-        srcMasks[row] = view.getUint8(at + 44)
-        dstMasks[row] = view.getUint8(at + 45)
-        domains[row] = domain.id
-        versions[row] = version
-        traffic[row] = 1
-        directions[row] = saidNothing
-        samplings[row] = rate
-        batch.commit()
+      for (let done = 0; done < count; ) {
+        const some = batch.claimMany(count - done)
+        const until = batch.rows + some
+        cells.exporter.repeat(batch.rows, until, domain.exporter.address)
+        writeRecords(view, bytes.byteOffset + headerLength + done * stride, until)
+        batch.commitMany(some)
+        done += some
       }
       if (implausible) report(domain, 'implausible-time')
       if (negative) report(domain, 'negative-duration')

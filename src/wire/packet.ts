@@ -4,7 +4,7 @@
  * The bytes may end anywhere; what is there is written, what is cut off stays zero.
  * Sources: IEEE 802.1Q, 802.3; RFC 791, 8200, 3032, 9293, 792, 4443, 1661, 2516, 4385.
  */
-import type { CellsByName } from '../telemetry/batch.ts'
+import type { CellsByName } from '../telemetry/cells.ts'
 import type { flowTable } from '../telemetry/flow.ts'
 
 export type FlowCells = CellsByName<typeof flowTable>

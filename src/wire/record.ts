@@ -5,7 +5,7 @@ import { createColumnWriter } from './columns.ts'
 import type { Domain } from './exporters.ts'
 import { notes, variableLength } from './fields.ts'
 import { isPlausible, uptimeSince, wallOfNtp, wallOfUptime } from './flow-time.ts'
-import { copy32, createViews, read16, read32, readNumber } from './octets.ts'
+import { createViews, read16, read32, readNumber } from './octets.ts'
 import { type Link, writePacket } from './packet.ts'
 import { action, type Plan, stepSize, trait } from './plan.ts'
 import {
@@ -72,7 +72,6 @@ export function createRecordWriter(
   const received = cells.received.words
   const start = cells.start.words
   const end = cells.end.words
-  const exporters = new Uint32Array(cells.exporter.bytes.buffer)
   const domains = cells.domain.values
   const versions = cells.version.values
   const traffic = cells.traffic.values
@@ -97,8 +96,6 @@ export function createRecordWriter(
   const lengths = new Int32Array(maxFields)
 
   let origin: Origin
-  /** The exporter's address as words. */
-  const exporter = new Uint32Array(4)
   /** The rate where no record and no interface can change it; 0 = they can. */
   let plainRate = 0
   const plain: AppliedSampling = { rate: 1, rule: 'none' }
@@ -190,7 +187,7 @@ export function createRecordWriter(
   /** Columns that follow from several values, or from none. */
   function finish(row: number, count: number, traits: number) {
     const last = row + count
-    writeExporter(row, last)
+    cells.exporter.repeat(row, last, origin.domain.exporter.address)
     domains.fill(origin.domain.id, row, last)
     versions.fill(origin.version, row, last)
     if ((traits & trait.direction) === 0) directions.fill(saidNothing, row, last)
@@ -205,16 +202,6 @@ export function createRecordWriter(
     if ((traits & trait.counters) === 0) return
     if ((traits & trait.event) === 0) traffic.fill(1, row, last)
     else for (let i = row; i < last; i++) traffic[i] = countsAsTraffic(i, traits) ? 1 : 0
-  }
-
-  function writeExporter(row: number, end: number) {
-    const [a, b, c, d] = [exporter[0]!, exporter[1]!, exporter[2]!, exporter[3]!]
-    for (let at = 4 * row; at < 4 * end; at += 4) {
-      exporters[at] = a
-      exporters[at + 1] = b
-      exporters[at + 2] = c
-      exporters[at + 3] = d
-    }
   }
 
   /**
@@ -389,8 +376,6 @@ export function createRecordWriter(
     },
     begin(next) {
       origin = next
-      const { address } = next.domain.exporter
-      for (let word = 0; word < 4; word++) exporter[word] = copy32(address, 4 * word)
       // Where no record and no interface can change the rate, it is decided once.
       const { domain } = next
       const { rates } = domain.exporter
