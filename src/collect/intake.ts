@@ -75,7 +75,7 @@ const informSealMs = 200
 /** Longer than senders go on repeating. */
 const informBounds = { informs: 10_000, ms: 60_000 }
 const capacities: Record<Kind, { rows: number; bytes: number }> = {
-  flow: { rows: 65_536, bytes: 64 * 1024 * 1024 },
+  flow: { rows: 131_072, bytes: 64 * 1024 * 1024 },
   syslog: { rows: 65_536, bytes: 16 * 1024 * 1024 },
   trap: { rows: 16_384, bytes: 16 * 1024 * 1024 },
 }

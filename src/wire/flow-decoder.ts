@@ -96,6 +96,14 @@ export function createFlowDecoder(
   const writer = createRecordWriter(deps.batch, bounds.fieldsPerTemplate)
   const sets = createSetDecoder({ writer, templates, report }, bounds)
   const v5 = netflowV5.createNetflowV5Decoder(deps.batch, report)
+  const visitor: netflowV9.SetVisitor = {
+    template: sets.template,
+    data: sets.data,
+    problem: sets.problem,
+    // RFC 7011 §8.4: over UDP a withdrawal is to be ignored, because anybody can send it.
+    withdraw: (id, options) =>
+      inSession ? sets.withdraw(id, options) : sets.problem('withdrawal-ignored'),
+  }
   let inSession = false
   let committed = 0
   let sampling = 0
@@ -145,7 +153,7 @@ export function createFlowDecoder(
     domain.skewMs = exported - received
     const uptime = read32(bytes, 4)
     sets.open({ domain, version: flowVersion.netflow9, received, exported, uptime, port })
-    netflowV9.walkNetflowV9(bytes, visitorOf(domain, port))
+    netflowV9.walkNetflowV9(bytes, visitor)
     sets.close()
     registry.sequence(domain, port).see(read32(bytes, 12), 1)
   }
@@ -156,21 +164,8 @@ export function createFlowDecoder(
     domain.skewMs = exported - received
     const uptime = Number.isNaN(domain.boot) ? domain.boot : uptimeSince(domain.boot, exported)
     sets.open({ domain, version: flowVersion.ipfix, received, exported, uptime, port })
-    ipfix.walkIpfix(bytes, visitorOf(domain, port))
+    ipfix.walkIpfix(bytes, visitor)
     registry.sequence(domain, port).see(read32(bytes, 8), sets.close())
-  }
-
-  function visitorOf(domain: Domain, port: number): netflowV9.SetVisitor {
-    return {
-      template: sets.template,
-      data: sets.data,
-      problem: problem => report(domain, problem),
-      // RFC 7011 §8.4: over UDP a withdrawal is to be ignored, because anybody can send it.
-      withdraw: (id, options) =>
-        inSession
-          ? templates.withdraw(domain, port, id, options)
-          : report(domain, 'withdrawal-ignored'),
-    }
   }
 
   /** The exporter of sFlow is its agent, wherever the datagram came from. */

@@ -25,6 +25,10 @@ export interface SetDecoder {
   template(definition: Definition): void
   /** Decodes the data set from `at` to `end`. */
   data(bytes: Uint8Array, at: number, end: number, template: number): void
+  /** A template of the message's sender is taken back; all of a kind, if `id` is that of their set. */
+  withdraw(id: number, options: boolean): void
+  /** Something was wrong with the message. */
+  problem(problem: FlowProblem): void
   /** Replays what the message's templates explain; how many data records it had, undefined if some could not be read. */
   close(): number | undefined
   /** Files a sampling rate that a domain announced. */
@@ -184,6 +188,12 @@ export function createSetDecoder(
       const answer = templates.add(origin.domain, origin.port, origin.received, definition)
       if (answer === 'new') learned = true
       else if (answer !== 'same') report(origin.domain, answer)
+    },
+    withdraw(id, options) {
+      templates.withdraw(origin.domain, origin.port, id, options)
+    },
+    problem(problem) {
+      report(origin.domain, problem)
     },
     data(bytes, at, end, id) {
       const template = templates.find(origin.domain, origin.port, origin.received, id)

@@ -1,4 +1,6 @@
 /** When a lab has come to rest, and whether its engines have what was sent. */
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { z } from 'zod'
 import type { collectorState } from '../../src/api/contract/watch.ts'
@@ -131,17 +133,48 @@ export async function countAll(lab: Lab): Promise<Counted[]> {
                  FROM ${table} WHERE ${by} = toIPv6('${address}')
                  GROUP BY number HAVING count() > 1 ORDER BY first, number`,
               )
+        const absent =
+          distinct === all
+            ? []
+            : absentOf(
+                await opened.query<{ number: string }>(
+                  `SELECT DISTINCT ${number} AS number FROM ${table} WHERE ${by} = toIPv6('${address}') ORDER BY number`,
+                ),
+                all,
+              )
         counted.push({
           ...{ server: name, stream: stream.name, sent: all, rows, distinct },
           ...{ lost: all - distinct, doubled: rows - distinct },
           incidents: incidentsOf(twice),
+          absent,
         })
       }
+      const ledger = await opened.query('SELECT * FROM segments ORDER BY stored')
+      writeFileSync(
+        join(lab.folder, ledgerFile(name)),
+        ledger.map(row => `${JSON.stringify(row)}\n`).join(''),
+      )
     } finally {
       await opened.close()
     }
   }
   return counted
+}
+
+/** Which segments a server had, when it was stopped to be counted. */
+export function ledgerFile(server: string): string {
+  return `${server}-segments.json`
+}
+
+/** Numbers begin with 1. */
+function absentOf(rows: readonly { number: string }[], all: number): [number, number][] {
+  const ranges: [number, number][] = []
+  let next = 1
+  for (const number of [...rows.map(row => Number(row.number)), all + 1]) {
+    if (number > next) ranges.push([next, number - 1])
+    next = number + 1
+  }
+  return ranges
 }
 
 /** What is twice, put together where it came in one go. */

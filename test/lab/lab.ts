@@ -5,7 +5,15 @@
 
 import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -13,7 +21,7 @@ import { stringify } from 'yaml'
 import type { PairSettings } from '../../src/api/contract/setup.ts'
 import { openAuthority, writeIdentity } from '../../src/lib/tls.ts'
 import { createClient } from './client.ts'
-import { countAll, countWhileRunning, untilSettled } from './count.ts'
+import { countAll, countWhileRunning, ledgerFile, untilSettled } from './count.ts'
 import { createPostgresHost, type Database, databaseUrl } from './database.ts'
 import { createDevices, type Devices, ports, type Stream } from './devices.ts'
 import { createSharedFolder, type SharedFolder } from './folder.ts'
@@ -130,6 +138,8 @@ export interface Counted {
   doubled: number
   /** What is there more than once, by when it came. */
   incidents: Incident[]
+  /** What is not there, as ranges of numbers. */
+  absent: [from: number, to: number][]
 }
 
 export interface Incident {
@@ -384,6 +394,10 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
         for (const database of [main, replica]) {
           if (database)
             cpSync(join(database.folder, 'log'), join(into, `${database.host.name}.log`))
+        }
+        for (const { name } of servers) {
+          const ledger = join(folder, ledgerFile(name))
+          if (existsSync(ledger)) cpSync(ledger, join(into, ledgerFile(name)))
         }
         const notes = {
           reigns: roles.reigns,
