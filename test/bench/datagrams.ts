@@ -22,7 +22,7 @@ export interface Pool {
   sequenceStep: number
 }
 
-interface Flow {
+export interface Flow {
   src: number
   dst: number
   nextHop: number
@@ -62,7 +62,7 @@ export function buildPool(format: Format, now: number): Pool {
   }
 }
 
-function createFlows(): () => Flow {
+export function createFlows(): () => Flow {
   const random = createRandom()
   const upTo = (most: number) => Math.floor(random() * most)
   let count = 0
@@ -167,7 +167,10 @@ const ipfixFields = fieldsOf(8, 4, [
   [153, 8, (flow, now) => now - flow.ended],
 ])
 
-function netflow9(flows: readonly Flow[], now: number, withTemplate: boolean): Buffer {
+/** Bytes of a record of `netflow9`; its source address stands first. */
+export const netflow9RecordBytes = netflow9Fields.reduce((sum, [, bytes]) => sum + bytes, 0)
+
+export function netflow9(flows: readonly Flow[], now: number, withTemplate: boolean): Buffer {
   const header = Buffer.alloc(20)
   header.writeUInt16BE(9, 0)
   header.writeUInt16BE(flows.length + Number(withTemplate), 2)
