@@ -1,5 +1,6 @@
 /** Questions about flows as SQL. Counters are scaled by each record's sampling rate. */
 import { formatAddress, parseAddress } from '../telemetry/address.ts'
+import { recentTables } from '../telemetry/rollups.ts'
 import { type TrafficDimension, trafficDimensions } from '../telemetry/traffic-dimensions.ts'
 import { addressText, type Range, type Sql } from './question.ts'
 import type { TrafficTable } from './traffic-tables.ts'
@@ -38,13 +39,12 @@ export function trafficTop(
   question: TrafficQuestion & { by: readonly string[]; metric: TrafficMetric; limit: number },
 ): Sql {
   const dimensions = question.by.map(dimensionNamed)
-  const { sums, condition, params } = partsOf(question)
+  const { sums, source, params } = partsOf(question)
   return {
     text: `
       SELECT [${dimensions.map(textOf).join(', ')}] AS keys,
         ${sums.bytes} AS bytes, ${sums.packets} AS packets, ${sums.flows} AS flows
-      FROM ${question.table.name}
-      WHERE ${condition}
+      FROM ${source}
       GROUP BY ${dimensions.map(({ expression }) => expression).join(', ')}
       ORDER BY ${orderOf(question.metric)} DESC, keys
       LIMIT {limit:UInt32}`,
@@ -54,12 +54,11 @@ export function trafficTop(
 
 /** All of it together: one row `{bytes, packets, flows}`. @throws QuestionError */
 export function trafficTotal(question: TrafficQuestion): Sql {
-  const { sums, condition, params } = partsOf(question)
+  const { sums, source, params } = partsOf(question)
   return {
     text: `
       SELECT ${sums.bytes} AS bytes, ${sums.packets} AS packets, ${sums.flows} AS flows
-      FROM ${question.table.name}
-      WHERE ${condition}`,
+      FROM ${source}`,
     params,
   }
 }
@@ -77,18 +76,16 @@ export function trafficSeries(
     groups: number
   },
 ): Sql {
-  const { sums, condition, ...parts } = partsOf(question)
+  const { sums, source, ...parts } = partsOf(question)
   const sum = question.metric === 'bits' ? `${sums.bytes} * 8` : sums[question.metric]
   const value = question.metric === 'flows' ? sum : `${sum} / {step:UInt32}`
   const bucket = 'toUInt32(toStartOfInterval(time, toIntervalSecond({step:UInt32})))'
   const params = { ...parts.params, step: question.step }
-  const table = question.table.name
   if (question.by === undefined) {
     return {
       text: `
       SELECT ${bucket} AS bucket, '${restKey}' AS key, ${value} AS value
-      FROM ${table}
-      WHERE ${condition}
+      FROM ${source}
       GROUP BY bucket
       ORDER BY bucket`,
       params,
@@ -100,8 +97,7 @@ export function trafficSeries(
     text: `
       WITH largest AS (
         SELECT ${expression} AS one
-        FROM ${table}
-        WHERE ${condition}
+        FROM ${source}
         GROUP BY one
         ORDER BY ${sum} DESC, one
         LIMIT {groups:UInt32}
@@ -109,8 +105,7 @@ export function trafficSeries(
       SELECT ${bucket} AS bucket,
         if(${expression} IN largest, ${textOf(dimension)}, '${restKey}') AS key,
         ${value} AS value
-      FROM ${table}
-      WHERE ${condition}
+      FROM ${source}
       GROUP BY bucket, key
       ORDER BY bucket`,
     params: { ...params, groups: question.groups },
@@ -127,9 +122,18 @@ function partsOf(question: TrafficQuestion) {
       // The rows of a rollup are sums of flows.
       flows: question.table.columns.has('bytes') ? 'count()' : 'sum(flows)',
     },
-    condition: condition.text,
+    source: sourceOf(question.table, condition.text),
     params: { ...condition.params, ...rate.params },
   }
+}
+
+/** With what is not in a rollup yet. */
+function sourceOf({ name, step, columns }: TrafficTable, condition: string): string {
+  if (step === 1) return `${name} WHERE ${condition}`
+  const part = (table: string, flows: string) =>
+    `SELECT ${['time', ...columns, 'bytes', 'packets', flows].join(', ')} FROM ${table} WHERE ${condition}`
+  const recent = recentTables.map(table => part(table, 'toUInt64(1) AS flows'))
+  return `(${[part(name, 'flows'), ...recent].join(' UNION ALL ')})`
 }
 
 function rateOf(sampling: ReadonlyMap<string, number>): Sql {

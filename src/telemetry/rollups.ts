@@ -1,7 +1,11 @@
 /**
  * Rollups: traffic summed by the minute, by five and by the hour, without addresses. Each family
  * keeps some of the flow table's dimensions; a question is answered from the smallest table that
- * has all it asks for. The engine fills them with each insert, the coarser ones from the finer.
+ * has all it asks for.
+ *
+ * What is inserted is copied by the engine to the recent table, and summed up from there many inserts
+ * at a time, the coarser from the finer: to fill nine tables with every insert costs many times what
+ * the flows themselves do. Until then a question adds up what is recent by itself.
  */
 import { flowTable } from './flow.ts'
 import type { Column } from './table.ts'
@@ -57,8 +61,52 @@ export const rollups: readonly Rollup[] = families.flatMap(({ name, keys, doc })
   })),
 )
 
-export function createRollupSql(rollup: Rollup, keepDays: number): string {
-  const { name, step, keys } = rollup
+/** What is not in the rollups yet: as it came, and what is just being summed up. */
+export const recentTables = ['flow_recent', 'flow_rolling'] as const
+
+/** Columns that any rollup tells apart by. */
+const recentKeys = [...new Set(rollups.flatMap(({ keys }) => keys))]
+
+/** Where the next rows of a rollup are put together. */
+export function nextTable(rollup: Rollup): string {
+  return `${rollup.name}_next`
+}
+
+const durable = 'fsync_after_insert = 1, fsync_part_directory = 1'
+
+export function createRecentSql(name: (typeof recentTables)[number]): string {
+  const lines = [
+    'time DateTime',
+    ...recentKeys.map(key => `${key} ${columnNamed(key).type}`),
+    'bytes UInt64',
+    'packets UInt64',
+    'INDEX times time TYPE minmax GRANULARITY 1',
+  ]
+  return `CREATE TABLE IF NOT EXISTS ${name}
+(
+  ${lines.join(',\n  ')}
+)
+ENGINE = MergeTree
+ORDER BY tuple()
+SETTINGS non_replicated_deduplication_window = 10000, ${durable}`
+}
+
+/** Copies each inserted block; as the block itself, a repeated insert is dropped by its token. */
+export function createFeedSql(): string {
+  const keys = recentKeys.map(key => {
+    const derived = flowTable.derived.find(column => column.name === key)
+    return derived === undefined ? key : `${derived.expression} AS ${key}`
+  })
+  return `CREATE MATERIALIZED VIEW IF NOT EXISTS ${recentTables[0]}_feed TO ${recentTables[0]} AS
+SELECT ${['time', ...keys, 'bytes', 'packets'].join(', ')}
+FROM ${flowTable.kind}
+WHERE traffic = 1`
+}
+
+/** @param keepDays undefined: the table of its next rows, in which none stay */
+export function createRollupSql(rollup: Rollup, keepDays?: number): string {
+  const { step, keys } = rollup
+  const name = keepDays === undefined ? nextTable(rollup) : rollup.name
   const lines = [
     "time DateTime COMMENT 'Begin of the bucket.' CODEC(DoubleDelta, ZSTD(1))",
     ...keys.map(key => `${key} ${columnNamed(key).type} CODEC(ZSTD(1))`),
@@ -74,28 +122,22 @@ export function createRollupSql(rollup: Rollup, keepDays: number): string {
 ENGINE = SummingMergeTree((${sumColumns.join(', ')}))
 PARTITION BY ${step < 3600 ? 'toYYYYMMDD(time)' : 'toYYYYMM(time)'}
 ORDER BY (${order.join(', ')})
-TTL time + INTERVAL ${keepDays} DAY
-SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1,
-  fsync_after_insert = 1, fsync_part_directory = 1`
+${keepDays === undefined ? '' : `TTL time + INTERVAL ${keepDays} DAY\n`}SETTINGS ttl_only_drop_parts = 1, ${durable}`
 }
 
-/** Carries each inserted block on; as the block itself, a repeated insert is dropped by its token. */
-export function createFeedSql({ name, step, from, keys }: Rollup): string {
-  const raw = from === flowTable.kind
+/** Puts the next rows of a rollup together: of what is being summed up, or of those of a finer one. */
+export function sumSql(rollup: Rollup): string {
+  const { step, keys, from } = rollup
+  const finer = rollups.find(({ name }) => name === from)
+  const sums = finer
+    ? sumColumns.map(sum => `sum(${sum})`)
+    : ['sum(bytes)', 'sum(packets)', 'count()']
+  const columns = ['time', ...keys, ...sumColumns].join(', ')
   const bucket = `toDateTime(intDiv(toUInt32(time), ${step}) * ${step})`
-  const selected = keys.map(key => (raw ? selectedKey(key) : key))
-  const sums = raw
-    ? ['sum(bytes) AS bytes', 'sum(packets) AS packets', 'count() AS flows']
-    : sumColumns.map(sum => `sum(${sum}) AS ${sum}`)
-  return `CREATE MATERIALIZED VIEW IF NOT EXISTS ${name}_feed TO ${name} AS
-SELECT ${[`${bucket} AS time`, ...selected, ...sums].join(', ')}
-FROM ${from}${raw ? '\nWHERE traffic = 1' : ''}
-GROUP BY ${['time', ...keys].join(', ')}`
-}
-
-function selectedKey(key: string): string {
-  const derived = flowTable.derived.find(column => column.name === key)
-  return derived === undefined ? key : `${derived.expression} AS ${key}`
+  return `INSERT INTO ${nextTable(rollup)} (${columns})
+SELECT ${[`${bucket} AS bucket`, ...keys, ...sums].join(', ')}
+FROM ${finer ? nextTable(finer) : recentTables[1]}
+GROUP BY ${['bucket', ...keys].join(', ')}`
 }
 
 function columnNamed(name: string): Pick<Column, 'type'> {

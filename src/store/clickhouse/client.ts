@@ -36,6 +36,8 @@ export interface Client {
     options?: QueryOptions,
   ): Promise<{ rows: T[]; statistics: QueryStatistics }>
   command(sql: string): Promise<void>
+  /** The same for what must not be done twice: not repeated when the engine does not answer. */
+  commandOnce(sql: string, timeoutMs: number): Promise<void>
   insertRows(table: string, rows: readonly Record<string, unknown>[]): Promise<void>
   /**
    * Inserts Native bytes once for each token.
@@ -111,11 +113,12 @@ export function createEngineClient(
     timeoutMs: number,
     act: (client: ClickHouseClient, signal: AbortSignal) => Promise<T>,
     signal?: AbortSignal,
+    patience = patienceMs,
   ): Promise<T> {
     const started = performance.now()
     for (;;) {
       signal?.throwIfAborted()
-      const leftMs = patienceMs - (performance.now() - started)
+      const leftMs = patience - (performance.now() - started)
       if (connection.available && !(await connection.available(Math.max(leftMs, 0)))) {
         reachable = false
         throw new EngineUnavailable('the engine is not running')
@@ -181,6 +184,11 @@ export function createEngineClient(
       await attempt(writeTimeoutMs, (client, abort_signal) =>
         client.command({ query: sql, abort_signal }),
       )
+    },
+    async commandOnce(sql, timeoutMs) {
+      const act = (client: ClickHouseClient, abort_signal: AbortSignal) =>
+        client.command({ query: sql, abort_signal })
+      await attempt(timeoutMs, act, undefined, 0)
     },
     async insertRows(table, rows) {
       await attempt(writeTimeoutMs, (client, abort_signal) =>

@@ -6,14 +6,16 @@ import type { Clock } from '../../lib/clock.ts'
 import type { Log } from '../../lib/log.ts'
 import {
   createFeedSql,
+  createRecentSql,
   createRollupSql,
   type RollupStep,
+  recentTables,
   rollups,
 } from '../../telemetry/rollups.ts'
 import type { Client } from './client.ts'
 
 export interface RollupTables {
-  /** Makes those that are missing, with their feeds, and reads since when each is whole. */
+  /** Makes those that are missing, with what feeds them, and reads since when each is whole. */
   prepare(): Promise<void>
   /** Since when a rollup has all traffic, seconds since 1970; undefined while there is none. */
   keptSince(name: string): number | undefined
@@ -63,14 +65,15 @@ export function createRollupTables(
       await readSince()
       const { rows } = await client.query<{ any: number }>('SELECT 1 AS any FROM flow LIMIT 1', {})
       const empty = rows.length === 0
-      // What feeds the coarser ones last: until all are there, no insert is on its way.
       for (const rollup of rollups) {
         const days = config.keepDays[rollup.step]
         await client.command(createRollupSql(rollup, days))
+        await client.command(createRollupSql(rollup))
         await applyKeepDays(rollup.name, days)
       }
+      for (const name of recentTables) await client.command(createRecentSql(name))
+      await client.command(createFeedSql())
       for (const rollup of rollups) {
-        await client.command(createFeedSql(rollup))
         if (whole.has(rollup.name)) continue
         const since = empty ? 0 : Math.ceil(clock.wall() / 1000) + aheadSeconds
         await client.insertRows('rollups', [{ name: rollup.name, since }])

@@ -10,7 +10,7 @@ import type { Component } from '../../lib/component.ts'
 import type { Log } from '../../lib/log.ts'
 import type { Metrics } from '../../lib/metrics.ts'
 import { addColumnSql, addDerivedSql, createTableSql, insertSql } from '../../telemetry/ddl.ts'
-import { type RollupStep, rollupSteps } from '../../telemetry/rollups.ts'
+import { type RollupStep, recentTables, rollupSteps } from '../../telemetry/rollups.ts'
 import { type ColumnRun, readRuns } from '../../telemetry/runs.ts'
 import { type Column, type Kind, kinds, type Table } from '../../telemetry/table.ts'
 import { tables } from '../../telemetry/tables.ts'
@@ -19,6 +19,7 @@ import type { Connection } from './connection.ts'
 import { EngineUnavailable, SegmentRefused } from './errors.ts'
 import { createLedger, type SegmentId } from './ledger.ts'
 import { createLookups, type Geo, type GeoList, type Names } from './lookups.ts'
+import { createRolling } from './rolling.ts'
 import { createRollupTables } from './rollup-tables.ts'
 
 export interface TelemetryStore extends Component {
@@ -45,6 +46,8 @@ export interface TelemetryStore extends Component {
   /** The same for what is known of public addresses. */
   fillGeo(geo: Geo): Promise<void>
   geoVersion(list: GeoList): Promise<string | undefined>
+  /** Sums up into the rollups what is stored now. */
+  rollUp(): Promise<void>
   /** Since when a table has everything, seconds since 1970; undefined: it cannot be asked. */
   keptSince(table: string): number | undefined
 }
@@ -83,6 +86,7 @@ export function createTelemetryStore(
     { client, clock, log },
     { keepDays: { ...usualRollupDays, ...config.keepRollupDays } },
   )
+  const rolling = createRolling({ client, log, metrics: deps.metrics })
   const underway = new Map<string, Promise<unknown>>()
   const waiting: (() => void)[] = []
   let inserting = 0
@@ -123,6 +127,7 @@ export function createTelemetryStore(
       await applyKeepDays(table, keepDays ?? table.keepDays)
     }
     await rollups.prepare()
+    await rolling.prepare()
     await lookups.prepare()
   }
 
@@ -206,12 +211,14 @@ export function createTelemetryStore(
       await ledger.load()
       await fold()
       folding = setInterval(() => void fold(), foldEveryMs)
+      rolling.start()
       started = true
     },
     async stop() {
       started = false
       clearInterval(folding)
       await Promise.allSettled(underway.values())
+      await rolling.stop()
       await client.close()
     },
     async insertSegment(id, native) {
@@ -241,9 +248,10 @@ export function createTelemetryStore(
       const of = (kind: Kind) => ledger.ranges(collector, kind)?.list(maxListed) ?? []
       return { flow: of('flow'), syslog: of('syslog'), trap: of('trap') }
     },
-    async query(sql, params = {}, options = {}) {
+    async query<T>(sql: string, params = {}, options = {}) {
       if (!started) throw notStarted()
-      return client.query(sql, params, options)
+      const ask = () => client.query<T>(sql, params, options)
+      return sql.includes(recentTables[0]) ? rolling.read(ask) : ask()
     },
     ready: () => started && client.reachable,
     async fillNames(names) {
@@ -258,6 +266,7 @@ export function createTelemetryStore(
       if (!started) throw notStarted()
       return lookups.geoVersion(list)
     },
+    rollUp: () => rolling.catchUp(),
     keptSince(table) {
       if (!started) return undefined
       const kind = kinds.find(one => one === table)
