@@ -32,6 +32,7 @@ const clients = 131_072
 const burst = 32
 const pauseMs = 0.25
 const perDatagram = recordsPerDatagram.v9
+const services = [443, 53, 80, 22, 123, 3389, 445, 25, 993, 5060, 161, 8080, 1433, 3306, 389, 21]
 
 interface Exporter {
   socket: Socket
@@ -67,6 +68,8 @@ async function makeExporter(index: number): Promise<Exporter> {
   const minutes = Array.from({ length: variants }, (_, variant) => {
     const flows = Array.from({ length: own }, (_, at) => ({
       ...next(),
+      // Few services have most of the traffic.
+      dstPort: services[Math.floor(services.length * Math.random() ** 3)]!,
       // Each is the input of one flow and the output of another.
       input: at + 1,
       output: ((at + 1 + variant) % own) + 1,
