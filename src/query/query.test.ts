@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { cursorAfter, formatCursor, logPage, parseCursor } from './logs.ts'
 import { bucketsOf, fillSeries, stepOf } from './question.ts'
 import { QuestionError, trafficSeries, trafficTop } from './traffic.ts'
-import { tableFor, trafficTables } from './traffic-tables.ts'
+import { piecesFor, tableFor, trafficTables } from './traffic-tables.ts'
 
 const table = trafficTables.find(({ name }) => name === 'flow')!
 const raw = { table, sampling: new Map<string, number>() }
@@ -53,7 +53,9 @@ describe('the table of a traffic question', () => {
     tableFor(needs, range(days), step, kept)
 
   test('is the smallest that has all that is asked for, at the coarsest step that divides', () => {
-    expect(chosen(['exporter'], 1, 600).table.name).toBe('flow_interface_5m')
+    expect(chosen(['exporter'], 1, 600).table.name).toBe('flow_exporter_5m')
+    expect(chosen(['protocol'], 1, 600).table.name).toBe('flow_service_5m')
+    expect(chosen(['in_if'], 1, 600).table.name).toBe('flow_interface_5m')
     expect(chosen(['protocol', 'in_if'], 1, 120).table.name).toBe('flow_application_1m')
     expect(chosen(['src_as'], 7, 3600).table.name).toBe('flow_routing_1h')
     expect(chosen(['src_as', 'protocol'], 7, 3600).table.name).toBe('flow')
@@ -63,9 +65,9 @@ describe('the table of a traffic question', () => {
 
   test('goes back as far as the range, or else the furthest, which the answer says', () => {
     expect(chosen(['exporter'], 60, 43_200)).toMatchObject({ since: undefined })
-    expect(chosen(['exporter'], 60, 300).table.name).toBe('flow_interface_5m')
+    expect(chosen(['exporter'], 60, 300).table.name).toBe('flow_exporter_5m')
     expect(chosen(['exporter'], 60, 60)).toEqual({
-      table: expect.objectContaining({ name: 'flow_interface_1m' }),
+      table: expect.objectContaining({ name: 'flow_exporter_1m' }),
       since: now - 30 * day,
     })
     expect(chosen(['src_addr'], 60, 3600)).toEqual({ table, since: now - 15 * day })
@@ -74,11 +76,45 @@ describe('the table of a traffic question', () => {
   test('is not a rollup that was made later than the range begins', () => {
     const made = (table: string) => (table === 'flow' ? 0 : now - day / 2)
     expect(tableFor(['exporter'], range(1), 600, made).table.name).toBe('flow')
-    expect(tableFor(['exporter'], range(0.5), 300, made).table.name).toBe('flow_interface_5m')
+    expect(tableFor(['exporter'], range(0.5), 300, made).table.name).toBe('flow_exporter_5m')
     expect(tableFor(['exporter'], range(1), 600, () => undefined)).toEqual({
       table,
       since: undefined,
     })
+  })
+})
+
+describe('sums over all of a range', () => {
+  const minute = 60_000
+  const hourMs = 60 * minute
+  const begin = 480_000 * hourMs
+  const pieces = (needs: string[], from: number, to: number, step: number, made = 0) => {
+    const range = { from: begin + from * minute, to: begin + to * minute }
+    const kept = (table: string) => (table.endsWith('1h') ? begin / 1000 + made * 60 : 0)
+    const choice = tableFor(needs, range, step, kept)
+    return piecesFor(choice, needs, range, kept).map(({ table, range }) => {
+      const ends = [range.from, range.to].map(at => (at - begin) / minute)
+      return `${table.name} ${ends.join('-')}`
+    })
+  }
+
+  test('are read from whole hours, and what is left at the ends from finer tables', () => {
+    expect(pieces(['in_if'], 50, 240, 600)).toEqual([
+      'flow_interface_5m 50-60',
+      'flow_interface_1h 60-240',
+    ])
+    expect(pieces(['protocol'], 58, 123, 60)).toEqual([
+      'flow_service_1m 58-60',
+      'flow_service_1h 60-120',
+      'flow_service_1m 120-123',
+    ])
+    expect(pieces(['in_if'], 10, 50, 600)).toEqual(['flow_interface_5m 10-50'])
+    expect(pieces([], 7.5, 11, 10)).toEqual(['flow 7.5-8', 'flow_exporter_1m 8-11'])
+  })
+
+  test('are read from one table where no other has the columns or all of the range', () => {
+    expect(pieces(['src_addr'], 0, 600, 600)).toEqual(['flow 0-600'])
+    expect(pieces(['in_if'], 0, 240, 600, 30)).toEqual(['flow_interface_5m 0-240'])
   })
 })
 

@@ -17,6 +17,12 @@ export interface Choice {
   since: number | undefined
 }
 
+/** A part of a question's range, and the table that it is read from. */
+export interface Piece {
+  table: TrafficTable
+  range: Range
+}
+
 const rawTable: TrafficTable = {
   name: flowTable.kind,
   step: 1,
@@ -24,11 +30,9 @@ const rawTable: TrafficTable = {
 }
 
 /** The smaller families first. */
-const rolledUp: readonly TrafficTable[] = rollups.map(({ name, step, keys }) => ({
-  name,
-  step,
-  columns: new Set(keys),
-}))
+const rolledUp: readonly TrafficTable[] = rollups
+  .toSorted((a, b) => a.keys.length - b.keys.length)
+  .map(({ name, step, keys }) => ({ name, step, columns: new Set(keys) }))
 
 export const trafficTables: readonly TrafficTable[] = [...rolledUp, rawTable]
 
@@ -58,4 +62,44 @@ export function tableFor(
   const earliest = Math.min(...able.map(since))
   if (!Number.isFinite(earliest)) return { table: rawTable, since: undefined }
   return { table: able.find(one => since(one) === earliest)!, since: earliest }
+}
+
+/**
+ * Where sums over all of a range are read from: its whole hours from a table by the hour if there is
+ * one, what is left at both ends from finer ones.
+ *
+ * @param choice for the same question
+ */
+export function piecesFor(
+  choice: Choice,
+  needs: Iterable<string>,
+  range: Range,
+  kept: (table: string) => number | undefined,
+): Piece[] {
+  if (choice.since !== undefined) return [{ table: choice.table, range }]
+  const columns = [...needs]
+  const coarser = rolledUp.filter(
+    table =>
+      table.step > choice.table.step &&
+      columns.every(column => table.columns.has(column)) &&
+      (kept(table.name) ?? Number.POSITIVE_INFINITY) <= range.from / 1000,
+  )
+  const byStep = [...new Set(coarser.map(({ step }) => step))].sort((a, b) => b - a)
+  const tables = byStep.map(step => coarser.find(table => table.step === step)!)
+  return cut(range, [...tables, choice.table])
+}
+
+/** @param tables from the coarsest to one whose buckets the range consists of */
+function cut(range: Range, [table, ...finer]: readonly TrafficTable[]): Piece[] {
+  if (table === undefined || range.from >= range.to) return []
+  if (finer.length === 0) return [{ table, range }]
+  const ms = table.step * 1000
+  const from = Math.ceil(range.from / ms) * ms
+  const to = Math.floor(range.to / ms) * ms
+  if (from >= to) return cut(range, finer)
+  return [
+    ...cut({ from: range.from, to: from }, finer),
+    { table, range: { from, to } },
+    ...cut({ from: to, to: range.to }, finer),
+  ]
 }

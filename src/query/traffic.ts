@@ -3,7 +3,7 @@ import { formatAddress, parseAddress } from '../telemetry/address.ts'
 import { recentTables } from '../telemetry/rollups.ts'
 import { type TrafficDimension, trafficDimensions } from '../telemetry/traffic-dimensions.ts'
 import { addressText, type Range, type Sql } from './question.ts'
-import type { TrafficTable } from './traffic-tables.ts'
+import type { Piece, TrafficTable } from './traffic-tables.ts'
 
 export type TrafficMetric = 'bits' | 'packets' | 'flows'
 
@@ -16,6 +16,8 @@ export class QuestionError extends Error {
 export interface TrafficQuestion {
   table: TrafficTable
   range: Range
+  /** From which sums over all of the range are read, instead of the table. */
+  pieces?: readonly Piece[]
   /** `dimension=value`; all must hold. */
   where: readonly string[]
   /** By exporter: packets of which it looks at one by a person's word, whatever the records say. */
@@ -39,7 +41,7 @@ export function trafficTop(
   question: TrafficQuestion & { by: readonly string[]; metric: TrafficMetric; limit: number },
 ): Sql {
   const dimensions = question.by.map(dimensionNamed)
-  const { sums, source, params } = partsOf(question)
+  const { sums, source, params } = partsOf(question, question.pieces)
   return {
     text: `
       SELECT [${dimensions.map(textOf).join(', ')}] AS keys,
@@ -54,7 +56,7 @@ export function trafficTop(
 
 /** All of it together: one row `{bytes, packets, flows}`. @throws QuestionError */
 export function trafficTotal(question: TrafficQuestion): Sql {
-  const { sums, source, params } = partsOf(question)
+  const { sums, source, params } = partsOf(question, question.pieces)
   return {
     text: `
       SELECT ${sums.bytes} AS bytes, ${sums.packets} AS packets, ${sums.flows} AS flows
@@ -93,13 +95,15 @@ export function trafficSeries(
   }
   const dimension = dimensionNamed(question.by)
   const { expression } = dimension
+  const whole = partsOf(question, question.pieces, 'whole')
+  const order = question.metric === 'bits' ? 'bytes' : question.metric
   return {
     text: `
       WITH largest AS (
         SELECT ${expression} AS one
-        FROM ${source}
+        FROM ${whole.source}
         GROUP BY one
-        ORDER BY ${sum} DESC, one
+        ORDER BY ${whole.sums[order]} DESC, one
         LIMIT {groups:UInt32}
       )
       SELECT ${bucket} AS bucket,
@@ -108,32 +112,59 @@ export function trafficSeries(
       FROM ${source}
       GROUP BY bucket, key
       ORDER BY bucket`,
-    params: { ...params, groups: question.groups },
+    params: { ...params, ...whole.params, groups: question.groups },
   }
 }
 
-function partsOf(question: TrafficQuestion) {
+/** @param prefix of parameters, where a statement has two sets of pieces */
+function partsOf(
+  question: TrafficQuestion,
+  pieces: readonly Piece[] = [question],
+  prefix = 'piece',
+) {
   const condition = conditionsOf(question)
   const rate = rateOf(question.sampling)
+  const [only] = pieces
+  const raw = pieces.length === 1 && only!.table.step === 1
+  const params: Record<string, unknown> = { ...condition.params, ...rate.params }
+  const sources = pieces.map(({ table, range }, index) => {
+    const name = `${prefix}${index}`
+    params[`${name}from`] = Math.floor(range.from / 1000)
+    params[`${name}to`] = Math.ceil(range.to / 1000)
+    // As a DateTime the engine would not take a number of few digits.
+    const within = `time >= toDateTime({${name}from:UInt32}) AND time < toDateTime({${name}to:UInt32})`
+    return sourceOf(table, [within, ...condition.parts].join(' AND '), raw)
+  })
   return {
     sums: {
       bytes: `sum(bytes * ${rate.text})`,
       packets: `sum(packets * ${rate.text})`,
       // The rows of a rollup are sums of flows.
-      flows: question.table.columns.has('bytes') ? 'count()' : 'sum(flows)',
+      flows: raw ? 'count()' : 'sum(flows)',
     },
-    source: sourceOf(question.table, condition.text),
-    params: { ...condition.params, ...rate.params },
+    source: raw ? sources[0]! : `(${sources.join(' UNION ALL ')})`,
+    params,
+  }
+
+  function sourceOf({ name, step }: TrafficTable, where: string, alone: boolean): string {
+    if (alone) return `${name} WHERE ${where} AND traffic = 1`
+    const columns = ['time', ...columnsNeeded(question), 'bytes', 'packets']
+    const part = (table: string, flows: string, more = '') =>
+      `SELECT ${[...columns, flows].join(', ')} FROM ${table} WHERE ${where}${more}`
+    const one = 'toUInt64(1) AS flows'
+    if (step === 1) return part(name, one, ' AND traffic = 1')
+    // With what is not in a rollup yet.
+    return [part(name, 'flows'), ...recentTables.map(table => part(table, one))].join(' UNION ALL ')
   }
 }
 
-/** With what is not in a rollup yet. */
-function sourceOf({ name, step, columns }: TrafficTable, condition: string): string {
-  if (step === 1) return `${name} WHERE ${condition}`
-  const part = (table: string, flows: string) =>
-    `SELECT ${['time', ...columns, 'bytes', 'packets', flows].join(', ')} FROM ${table} WHERE ${condition}`
-  const recent = recentTables.map(table => part(table, 'toUInt64(1) AS flows'))
-  return `(${[part(name, 'flows'), ...recent].join(' UNION ALL ')})`
+/** Columns beside time and counters, of all that a question may group and filter by. */
+function columnsNeeded({ table, pieces = [] }: TrafficQuestion): string[] {
+  const tables = [table, ...pieces.map(piece => piece.table)].filter(({ step }) => step > 1)
+  const smallest = tables.reduce((least, one) =>
+    one.columns.size < least.columns.size ? one : least,
+  )
+  return [...smallest.columns]
 }
 
 function rateOf(sampling: ReadonlyMap<string, number>): Sql {
@@ -165,17 +196,12 @@ function splitCondition(condition: string): { dimension: string; value: string }
   return { dimension: condition.slice(0, split), value: condition.slice(split + 1) }
 }
 
-function conditionsOf({ table, range, where }: TrafficQuestion): Sql {
-  const parts = [
-    // As a DateTime the engine would not take a number of few digits.
-    'time >= toDateTime({from:UInt32})',
-    'time < toDateTime({to:UInt32})',
-    ...(table.columns.has('traffic') ? ['traffic = 1'] : []),
-  ]
-  const params: Record<string, unknown> = {
-    from: Math.floor(range.from / 1000),
-    to: Math.ceil(range.to / 1000),
-  }
+function conditionsOf({ where }: TrafficQuestion): {
+  parts: string[]
+  params: Record<string, unknown>
+} {
+  const parts: string[] = []
+  const params: Record<string, unknown> = {}
   for (const [index, condition] of where.entries()) {
     const { dimension, value } = splitCondition(condition)
     const { expression, type } = dimensionNamed(dimension)
@@ -198,7 +224,7 @@ function conditionsOf({ table, range, where }: TrafficQuestion): Sql {
         params[name] = `${Number(value)}`
     }
   }
-  return { text: parts.join(' AND '), params }
+  return { parts, params }
 }
 
 function textOf({ type, expression }: TrafficDimension): string {

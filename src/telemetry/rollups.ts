@@ -34,30 +34,48 @@ export const rollupSteps: readonly { step: RollupStep; suffix: string; keepDays:
 /** Sums of the table that a rollup is filled from, in the engine's SQL; nothing is scaled yet. */
 const sumColumns = ['bytes', 'packets', 'flows'] as const
 
+const exporterKeys = ['exporter', 'direction', 'version', 'sampling']
 const interfaceKeys = ['exporter', 'in_if', 'out_if', 'direction', 'version', 'sampling']
+const serviceKeys = ['protocol', 'service_port', 'tos']
 
-const families: readonly { name: string; keys: readonly string[]; doc: string }[] = [
+interface Family {
+  name: string
+  keys: readonly string[]
+  /** The family that it is summed up from. */
+  of?: string
+  doc: string
+}
+
+/** What one is summed up from stands before it. */
+const families: readonly Family[] = [
   { name: 'interface', keys: interfaceKeys, doc: 'Traffic by interface.' },
   {
     name: 'application',
-    keys: [...interfaceKeys, 'protocol', 'service_port', 'tos'],
+    keys: [...interfaceKeys, ...serviceKeys],
     doc: 'Traffic by interface, protocol, service and type of service.',
   },
   {
     name: 'routing',
-    keys: [...interfaceKeys, 'src_as', 'dst_as'],
-    doc: 'Traffic by interface and autonomous systems.',
+    keys: [...exporterKeys, 'src_as', 'dst_as'],
+    doc: 'Traffic by exporter and autonomous systems.',
+  },
+  { name: 'exporter', of: 'interface', keys: exporterKeys, doc: 'Traffic by exporter.' },
+  {
+    ...{ name: 'service', of: 'application', keys: [...exporterKeys, ...serviceKeys] },
+    doc: 'Traffic by exporter, protocol, service and type of service.',
   },
 ]
 
-/** The smaller families first; of each, the finer before those that are filled from it. */
-export const rollups: readonly Rollup[] = families.flatMap(({ name, keys, doc }) =>
+/** Each behind what it is filled from. */
+export const rollups: readonly Rollup[] = families.flatMap(({ name, keys, of, doc }) =>
   rollupSteps.map(({ step, suffix }, index) => ({
-    name: `flow_${name}_${suffix}`,
-    step,
-    from: index === 0 ? flowTable.kind : `flow_${name}_${rollupSteps[index - 1]!.suffix}`,
-    keys,
-    doc,
+    ...{ name: `flow_${name}_${suffix}`, step, keys, doc },
+    from:
+      index > 0
+        ? `flow_${name}_${rollupSteps[index - 1]!.suffix}`
+        : of === undefined
+          ? flowTable.kind
+          : `flow_${of}_${suffix}`,
   })),
 )
 
@@ -112,9 +130,9 @@ export function createRollupSql(rollup: Rollup, keepDays?: number): string {
     ...keys.map(key => `${key} ${columnNamed(key).type} CODEC(ZSTD(1))`),
     ...sumColumns.map(sum => `${sum} UInt64 CODEC(T64, ZSTD(1))`),
   ]
-  const [exporter, inIf, outIf, ...others] = keys
   // Coarse time first, so that a question about one interface reads little.
-  const order = [`intDiv(toUInt32(time), ${24 * step})`, exporter, inIf, outIf, 'time', ...others]
+  const [places, others] = ofPlaces(keys)
+  const order = [`intDiv(toUInt32(time), ${24 * step})`, ...places, 'time', ...others]
   return `CREATE TABLE IF NOT EXISTS ${name}
 (
   ${lines.join(',\n  ')}
@@ -138,6 +156,12 @@ export function sumSql(rollup: Rollup): string {
 SELECT ${[`${bucket} AS bucket`, ...keys, ...sums].join(', ')}
 FROM ${finer ? nextTable(finer) : recentTables[1]}
 GROUP BY ${['bucket', ...keys].join(', ')}`
+}
+
+/** What tells where flows were seen, apart from the rest. */
+function ofPlaces(keys: readonly string[]): [places: string[], others: string[]] {
+  const isPlace = (key: string) => ['exporter', 'in_if', 'out_if'].includes(key)
+  return [keys.filter(isPlace), keys.filter(key => !isPlace(key))]
 }
 
 function columnNamed(name: string): Pick<Column, 'type'> {

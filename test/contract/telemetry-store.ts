@@ -10,7 +10,7 @@ import { systemClock } from '../../src/lib/clock.ts'
 import { createLog } from '../../src/lib/log.ts'
 import { createMetrics } from '../../src/lib/metrics.ts'
 import { trafficSeries, trafficTop, trafficTotal } from '../../src/query/traffic.ts'
-import { trafficTables } from '../../src/query/traffic-tables.ts'
+import { piecesFor, tableFor, trafficTables } from '../../src/query/traffic-tables.ts'
 import type { Connection } from '../../src/store/clickhouse/connection.ts'
 import { QueryFailed, SegmentRefused } from '../../src/store/clickhouse/errors.ts'
 import { geoLists } from '../../src/store/clickhouse/lookups.ts'
@@ -298,6 +298,16 @@ export function telemetryStoreContract(name: string, createBackend: () => Backen
           }),
         )
         for (const answer of answers) expect(answer).toEqual(answers[0])
+        const uneven = { from: range.from + 1_260_000, to: range.to - 660_000 }
+        const choice = tableFor([], uneven, 60, store.keptSince)
+        const whole = { table: choice.table, range: uneven, where: [], sampling }
+        const pieces = piecesFor(choice, [], uneven, store.keptSince)
+        expect(pieces.length).toBeGreaterThan(1)
+        const sums = [trafficTotal({ ...whole, pieces }), trafficTotal(whole)]
+        const [inPieces, inOne] = await Promise.all(
+          sums.map(async ({ text, params }) => (await store.query(text, params)).rows[0]),
+        )
+        expect(inPieces).toEqual(inOne)
         const one = { table: trafficTables[0]!, range, where: [`exporter=${addressTexts[0]}`] }
         const asked = trafficTotal({ ...one, sampling })
         const raw = trafficTotal({ ...one, table: trafficTables.at(-1)!, sampling: new Map() })

@@ -13,7 +13,7 @@ import {
   trafficTop,
   trafficTotal,
 } from '../../query/traffic.ts'
-import { type Choice, tableFor } from '../../query/traffic-tables.ts'
+import { type Choice, type Piece, piecesFor, tableFor } from '../../query/traffic-tables.ts'
 import { ApiError, type Handlers } from '../handler.ts'
 import { readRange } from './range.ts'
 
@@ -41,8 +41,10 @@ export function trafficRoutes(deps: {
   function plan(asked: Range, by: readonly string[], where: readonly string[]) {
     const step = stepOf(asked)
     const range = wholeBuckets(asked, step)
-    const choice = tableFor(columnsOf({ by, where }), range, step, deps.keptSince)
-    return { step, range, sampling: deps.sampling(), ...choice }
+    const columns = columnsOf({ by, where })
+    const choice = tableFor(columns, range, step, deps.keptSince)
+    const pieces = piecesFor(choice, columns, range, deps.keptSince)
+    return { step, range, sampling: deps.sampling(), pieces, ...choice }
   }
 
   return {
@@ -80,7 +82,7 @@ export function trafficRoutes(deps: {
         ...rangeOf(planned.range),
         rows: top.rows.map(row => ({ keys: row.keys, ...sumsOf(row) })),
         total: sumsOf(total.rows[0] ?? { bytes: 0, packets: 0, flows: 0 }),
-        source: sourceOf(planned, [top, total]),
+        source: sourceOf(planned, [top, total], planned.pieces),
       }
     },
   }
@@ -89,9 +91,11 @@ export function trafficRoutes(deps: {
 function sourceOf(
   { table, since }: Choice,
   answers: readonly { rowsRead: number; elapsedMs: number }[],
+  pieces: readonly Pick<Piece, 'table'>[] = [{ table }],
 ) {
+  const names = new Set(pieces.map(piece => piece.table.name))
   return {
-    table: table.name,
+    table: [...names].join(', '),
     since: since === undefined ? null : new Date(since * 1000).toISOString(),
     rowsRead: answers.reduce((sum, { rowsRead }) => sum + rowsRead, 0),
     elapsedMs: Math.max(...answers.map(({ elapsedMs }) => elapsedMs)),

@@ -9,6 +9,10 @@ test('an answer says what was read for it', () => {
   expect(sourceText({ ...source, table: 'flow_routing_5m' })).toBe(
     '1\u202f234 sums of five minutes read in 12 ms',
   )
+  const both = 'flow_exporter_1h, flow_exporter_5m'
+  expect(sourceText({ ...source, table: both })).toContain(
+    'sums of an hour and sums of five minutes read',
+  )
 })
 
 test('an answer says before when nothing is kept', () => {

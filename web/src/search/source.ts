@@ -13,7 +13,10 @@ const steps: Record<string, string> = {
 
 /** `1 234 sums of five minutes read in 12 ms`. */
 export function sourceText({ table, since, rowsRead, elapsedMs }: Source): string {
-  const rows = steps[table.slice(table.lastIndexOf('_') + 1)] ?? 'flows'
+  const kinds = table
+    .split(', ')
+    .map(name => steps[name.slice(name.lastIndexOf('_') + 1)] ?? 'flows')
+  const rows = [...new Set(kinds)].join(' and ')
   const read = `${formatCount(rowsRead)} ${rows} read in ${Math.round(elapsedMs)} ms`
   return since === null ? read : `${read} · nothing as fine is kept before ${formatMoment(since)}`
 }
