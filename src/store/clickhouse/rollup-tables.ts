@@ -8,6 +8,8 @@ import {
   createFeedSql,
   createRecentSql,
   createRollupSql,
+  nextTable,
+  type Rollup,
   type RollupStep,
   recentTables,
   rollups,
@@ -47,39 +49,48 @@ export function createRollupTables(
     for (const { name, since } of rows) whole.set(name, since)
   }
 
-  async function applyKeepDays(name: string, days: number) {
-    const { rows } = await client.query<{ engine_full: string }>(
-      'SELECT engine_full FROM system.tables WHERE database = currentDatabase() AND name = {name:String}',
-      { name },
+  /** The engine's own words for each table that there is. */
+  async function readTables(): Promise<Map<string, string>> {
+    const { rows } = await client.query<{ name: string; engine_full: string }>(
+      'SELECT name, engine_full FROM system.tables WHERE database = currentDatabase()',
+      {},
     )
-    if (rows[0]?.engine_full.includes(`toIntervalDay(${days})`)) return
-    await client.command(
-      `ALTER TABLE ${name} MODIFY TTL time + INTERVAL ${days} DAY
-       SETTINGS materialize_ttl_after_modify = 0`,
-    )
+    return new Map(rows.map(({ name, engine_full }) => [name, engine_full]))
+  }
+
+  async function prepareOne(rollup: Rollup, tables: ReadonlyMap<string, string>) {
+    const days = config.keepDays[rollup.step]
+    if (!tables.has(nextTable(rollup))) await client.command(createRollupSql(rollup))
+    const present = tables.get(rollup.name)
+    if (present === undefined) await client.command(createRollupSql(rollup, days))
+    else if (!present.includes(`toIntervalDay(${days})`)) {
+      await client.command(
+        `ALTER TABLE ${rollup.name} MODIFY TTL time + INTERVAL ${days} DAY
+         SETTINGS materialize_ttl_after_modify = 0`,
+      )
+    }
   }
 
   return {
     async prepare() {
       await client.command(sinceSql)
       await readSince()
+      const tables = await readTables()
+      await Promise.all(rollups.map(rollup => prepareOne(rollup, tables)))
+      for (const name of recentTables) {
+        if (!tables.has(name)) await client.command(createRecentSql(name))
+      }
       const { rows } = await client.query<{ any: number }>('SELECT 1 AS any FROM flow LIMIT 1', {})
-      const empty = rows.length === 0
-      for (const rollup of rollups) {
-        const days = config.keepDays[rollup.step]
-        await client.command(createRollupSql(rollup, days))
-        await client.command(createRollupSql(rollup))
-        await applyKeepDays(rollup.name, days)
-      }
-      for (const name of recentTables) await client.command(createRecentSql(name))
+      const since = rows.length === 0 ? 0 : Math.ceil(clock.wall() / 1000) + aheadSeconds
       await client.command(createFeedSql())
-      for (const rollup of rollups) {
-        if (whole.has(rollup.name)) continue
-        const since = empty ? 0 : Math.ceil(clock.wall() / 1000) + aheadSeconds
-        await client.insertRows('rollups', [{ name: rollup.name, since }])
-        whole.set(rollup.name, since)
-        log.info({ rollup: rollup.name, since }, 'made a rollup')
-      }
+      const made = rollups.filter(({ name }) => !whole.has(name))
+      if (made.length === 0) return
+      await client.insertRows(
+        'rollups',
+        made.map(({ name }) => ({ name, since })),
+      )
+      for (const { name } of made) whole.set(name, since)
+      log.info({ rollups: made.length, since }, 'made rollups')
     },
     keptSince(name) {
       const since = whole.get(name)
