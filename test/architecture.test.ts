@@ -17,7 +17,7 @@ const allowed: Record<string, readonly string[]> = {
   'src/devices': ['src/telemetry', 'src/lib', 'npm', 'node:'],
   'src/alarms': ['src/lib', 'npm', 'node:'],
   'src/notify': ['src/lib', 'npm', 'node:'],
-  'src/interfaces': ['src/lib', 'npm', 'node:'],
+  'src/interfaces': ['src/telemetry', 'src/lib', 'npm', 'node:'],
   'src/store': ['src/telemetry', 'src/query', 'src/devices', 'src/lib', 'npm', 'node:'],
   'src/api': [
     'src/telemetry',

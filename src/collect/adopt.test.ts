@@ -79,6 +79,8 @@ async function adopt(
           flow: [],
           syslog: stored.map(({ sequence }): [number, number] => [sequence, sequence]),
           trap: [],
+          counter: [],
+          name: [],
         }),
         ...store,
       },

@@ -13,6 +13,7 @@ import type { Log } from '../lib/log.ts'
 import type { Metrics } from '../lib/metrics.ts'
 import { createTally } from '../lib/tally.ts'
 import type { Identity } from '../lib/tls.ts'
+import type { InterfaceCounters } from '../telemetry/counter.ts'
 import type { AloneBounds } from './alone.ts'
 import { createAloneFile } from './alone-file.ts'
 import { createBlockMemory } from './block-memory.ts'
@@ -72,6 +73,8 @@ export interface PairCollector extends Collector {
   otherIsAlive(): void
   /** The other server's collector begins to listen: from now on nothing is stored behind its back. */
   otherBegins(server: string): void
+  /** What an exporter has told by SNMP. */
+  takeCounters(exporter: string, counters: readonly InterfaceCounters[]): void
   /** @see Reception.ended */
   ended(segment: string, stored: boolean, storing: Iterable<string>): void
   /** The server is gone: what is decoded goes to the spool, and nothing else is waited for. */
@@ -440,6 +443,7 @@ export function createCollector(
       settlement?.reached(server)
       destinations.find(({ name }) => name === server)?.delivery.wake()
     },
+    takeCounters: (exporter, counters) => intake.takeCounters(exporter, counters, clock.wall()),
     ended: (segment, stored, storing) => reception?.ended(segment, stored, storing),
     async abandon(withinMs) {
       accepting = false

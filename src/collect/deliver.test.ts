@@ -63,7 +63,8 @@ function memoryStore(fail: (sequence: number) => Error | undefined = () => undef
       return 'stored'
     },
     async received(): Promise<ReceivedSegments> {
-      return { flow: [], trap: [], syslog: [...has].sort((a, b) => a - b).map(s => [s, s]) }
+      const syslog = [...has].sort((a, b) => a - b).map((s): [number, number] => [s, s])
+      return { flow: [], syslog, trap: [], counter: [], name: [] }
     },
   }
   return { store, inserts, has }
@@ -216,7 +217,7 @@ describe('delivery', () => {
   test('stops at once while a server is away or busy', async () => {
     const deaf: SegmentStore = {
       insertSegment: () => new Promise(() => {}),
-      received: async () => ({ flow: [], syslog: [], trap: [] }),
+      received: async () => ({ flow: [], syslog: [], trap: [], counter: [], name: [] }),
     }
     const server = await receiver(deaf, 0, 'server', 1000)
     const spool = await spoolOf('a', 'b')

@@ -20,6 +20,7 @@ import { leaveOut } from './leave-out.ts'
 import {
   type ClaimStored,
   type CollectorAnswer,
+  type CollectorState,
   certificateRole,
   claimAnswer,
   collectorAnswer,
@@ -64,7 +65,7 @@ export interface Delivery extends Component {
   /** The server has just been heard: it is tried again at once. */
   wake(): void
   /** Tells the server how the collector is; what it answers, undefined when it cannot be told. */
-  report(collector: object): Promise<CollectorAnswer | undefined>
+  report(collector: CollectorState): Promise<CollectorAnswer | undefined>
 }
 
 interface Answer {
@@ -113,6 +114,8 @@ export function createDelivery(
   let running: Promise<void> = Promise.resolve()
   let reachable = false
   let takesNarrow = true
+  /** What the server has a table for. */
+  let takes: readonly Kind[] = kinds
   let delivered = 0
   let lastError: string | null = null
 
@@ -126,7 +129,8 @@ export function createDelivery(
         const has = await call('GET', linkPaths.segments(spool.collector), { signal })
         if (has.status !== 200) throw new Error(`${has.status}: ${has.text.slice(0, 200)}`)
         const received = receivedAnswer.parse(JSON.parse(has.text))
-        for (const kind of kinds) spool.received(server.name, kind, received[kind])
+        takes = kinds.filter(kind => received[kind] !== undefined)
+        for (const kind of takes) spool.received(server.name, kind, received[kind]!)
         takesNarrow = received.narrow
         if (!reachable) deps.log.info({ server: server.name }, 'server reached')
         reachable = true
@@ -164,7 +168,7 @@ export function createDelivery(
   async function deliverAll(signal: AbortSignal) {
     const first = new AbortController()
     const both = AbortSignal.any([signal, first.signal])
-    const lanes = kinds.flatMap(kind => {
+    const lanes = takes.flatMap(kind => {
       const lane: Lane = { kind, sent: -1, held: [] }
       return Array.from({ length: pipeline }, () =>
         carry(lane, both).catch(error => {
@@ -360,7 +364,7 @@ export function createDelivery(
    * without what they had of their own.
    */
   async function clearReceived(own: string, signal: AbortSignal) {
-    for (const kind of kinds) {
+    for (const kind of takes) {
       for (let after = -1; ; ) {
         const segment = spool.next(own, kind, after)
         if (segment === undefined) break
@@ -486,7 +490,8 @@ export function createDelivery(
 
     async report(collector) {
       if (agent === undefined) return undefined
-      const body = Buffer.from(JSON.stringify(collector))
+      const known = takesNarrow ? collector : stateForOlder(collector)
+      const body = Buffer.from(JSON.stringify(known))
       try {
         const { status, text } = await call('POST', linkPaths.collectors, {
           signal: stopping.signal,
@@ -519,6 +524,17 @@ function parcelOf(segment: WholeSegment | Sealed): Parcel {
   }
   const { rows, nativeBytes } = segment
   return { rows, nativeBytes, body, sha256: createHash('sha256').update(body).digest('hex') }
+}
+
+const newListeners: readonly string[] = ['ipfix_tcp', 'ipfix_tls', 'syslog_tls']
+
+/** The same for a server before 0.3, which refuses a state that names what it does not know. */
+function stateForOlder(state: CollectorState): CollectorState {
+  return {
+    ...state,
+    listeners: state.listeners.filter(({ name }) => !newListeners.includes(name)),
+    kinds: state.kinds.filter(({ kind }) => kind !== 'counter' && kind !== 'name'),
+  }
 }
 
 /** Half of the time for sure, the other half by chance, so that many collectors do not come at once. */

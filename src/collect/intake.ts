@@ -8,6 +8,7 @@ import type { Metrics } from '../lib/metrics.ts'
 import { createTally } from '../lib/tally.ts'
 import { formatAddress } from '../telemetry/address.ts'
 import { type Batch, createBatch } from '../telemetry/batch.ts'
+import { type InterfaceCounters, writeCounters } from '../telemetry/counter.ts'
 import { encodeNative } from '../telemetry/native.ts'
 import { type Kind, kinds } from '../telemetry/table.ts'
 import { tables } from '../telemetry/tables.ts'
@@ -44,6 +45,8 @@ export interface Intake {
   takeMessage(bytes: Uint8Array, sender: string, received: number): void
   /** An IPFIX message that came over a connection. */
   takeFlows(bytes: Uint8Array, sender: string, port: number, received: number): void
+  /** What an exporter has told by SNMP. */
+  takeCounters(exporter: string, counters: readonly InterfaceCounters[], received: number): void
   /** What was wrong with a message before it could be taken. */
   syslogProblem(problem: SyslogProblem): void
   /** An INFORM that was taken before: answered again where it can be, and not to be taken. */
@@ -78,7 +81,11 @@ const capacities: Record<Kind, { rows: number; bytes: number }> = {
   flow: { rows: 131_072, bytes: 64 * 1024 * 1024 },
   syslog: { rows: 65_536, bytes: 16 * 1024 * 1024 },
   trap: { rows: 16_384, bytes: 16 * 1024 * 1024 },
+  counter: { rows: 16_384, bytes: 16 * 1024 * 1024 },
+  name: { rows: 16_384, bytes: 16 * 1024 * 1024 },
 }
+/** Filled beside flows, from the same datagrams. */
+const alongside: readonly Kind[] = ['name', 'counter']
 const learnedRows = 1024
 /** Exporters in the state that is reported; those heard last. */
 const maxExporters = 1000
@@ -136,11 +143,13 @@ export function createIntake(deps: {
       help: 'What was wrong with SNMP notifications, by reason.',
     }),
   }
-  const { flow, syslog: messages, trap } = capacities
+  const { flow, syslog: messages, trap, counter, name } = capacities
   const batches = {
     flow: createBatch(tables.flow, flow.rows, () => full('flow'), flow.bytes),
     syslog: createBatch(tables.syslog, messages.rows, () => full('syslog'), messages.bytes),
     trap: createBatch(tables.trap, trap.rows, () => full('trap'), trap.bytes),
+    counter: createBatch(tables.counter, counter.rows, () => full('counter'), counter.bytes),
+    name: createBatch(tables.name, name.rows, () => full('name'), name.bytes),
   }
   const laneOf = (batch: object): Lane => ({
     batch: batch as Batch,
@@ -153,6 +162,8 @@ export function createIntake(deps: {
     flow: laneOf(batches.flow),
     syslog: laneOf(batches.syslog),
     trap: laneOf(batches.trap),
+    counter: laneOf(batches.counter),
+    name: laneOf(batches.name),
   }
   let flows = flowDecoder()
   let learner: typeof flows | undefined
@@ -178,6 +189,8 @@ export function createIntake(deps: {
   function flowDecoder() {
     return createFlowDecoder({
       batch: batches.flow,
+      counters: batches.counter,
+      names: batches.name,
       onProblem: (problem, exporter) =>
         tallies.flow.count(problem, () => ({ exporter: formatAddress(exporter) })),
     })
@@ -241,10 +254,19 @@ export function createIntake(deps: {
     lanes[kind].firstMs = lanes[kind].lastMs
   }
 
+  /** What came with datagrams that are named elsewhere: it does no harm to have it from both servers. */
+  function attend(lane: Lane) {
+    if (deps.rank() !== undefined) lane.manifest.stream(lane.batch.rows)
+    lane.lastMs = clock.wall()
+    lane.firstMs ||= lane.lastMs
+  }
+
   function seal(kind: Kind) {
     const lane = lanes[kind]
-    const { batch, firstMs, lastMs } = lane
+    const { batch } = lane
     const { rows } = batch
+    if (alongside.includes(kind)) attend(lane)
+    const { firstMs, lastMs } = lane
     let open: Reply[] = []
     if (kind === 'trap') {
       open = replies
@@ -300,6 +322,10 @@ export function createIntake(deps: {
         deps.onFailure('ipfix_tcp', error)
       }
       if (deps.rank() !== undefined) lane.manifest.stream(lane.batch.rows)
+    },
+
+    takeCounters(exporter, counters, received) {
+      for (const one of counters) writeCounters(batches.counter, sender(exporter), one, received)
     },
 
     learn({ bytes, address, port, received }) {
@@ -374,6 +400,8 @@ export function createIntake(deps: {
         skewMs: Number.isNaN(health.skewMs) ? null : health.skewMs,
         sampling: { rate: health.sampling.rate, rule: health.sampling.rule },
         held: health.unknownTemplateSetsHeld,
+        replayed: health.unknownTemplateSetsReplayed,
+        templates: health.templates,
         problems: Object.fromEntries(health.problems),
       }))
     },

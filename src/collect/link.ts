@@ -75,10 +75,13 @@ export const receivedSegments = z.object({
   flow: ranges,
   syslog: ranges,
   trap: ranges,
+  counter: ranges,
+  name: ranges,
 } satisfies Record<Kind, typeof ranges>)
 export type ReceivedSegments = z.output<typeof receivedSegments>
 
-export const receivedAnswer = receivedSegments.extend({
+/** A server before 0.3 says nothing of kinds that it has no table for, and takes none of them. */
+export const receivedAnswer = receivedSegments.partial({ counter: true, name: true }).extend({
   /** Columns may come narrower than the table has them, or not at all; not so before 0.3. */
   narrow: z.boolean().default(false),
 })

@@ -53,7 +53,7 @@ async function start(store: Partial<SegmentStore>, config: Partial<ReceiverConfi
     {
       store: {
         insertSegment: async () => 'stored',
-        received: async () => ({ flow: [], syslog: [], trap: [] }),
+        received: async () => ({ flow: [], syslog: [], trap: [], counter: [], name: [] }),
         ...store,
       },
       identity: server,
@@ -288,12 +288,16 @@ describe('the receiver', () => {
   })
 
   test('answers what it has of a collector, and 404 to what it does not know', async () => {
-    await start({ received: async () => ({ flow: [[0, 4]], syslog: [], trap: [] }) })
+    await start({
+      received: async () => ({ flow: [[0, 4]], syslog: [], trap: [], counter: [], name: [] }),
+    })
     expect((await call('GET', `/link/v1/segments/${collector}`)).json).toEqual({
       narrow: true,
       flow: [[0, 4]],
       syslog: [],
       trap: [],
+      counter: [],
+      name: [],
     })
     expect((await call('GET', '/link/v1/segments/../../etc/passwd')).status).toBe(404)
     expect((await call('PUT', `/link/v1/segments/${collector}/nothing/1`)).status).toBe(404)

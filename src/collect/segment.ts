@@ -26,7 +26,7 @@ const plainVersion = 1
 const manifestVersion = 2
 /** A rank, flags, counts and a checksum are the least. */
 const leastManifest = 24
-const kindCodes: Record<Kind, number> = { flow: 1, syslog: 2, trap: 3 }
+const kindCodes: Record<Kind, number> = { flow: 1, syslog: 2, trap: 3, counter: 4, name: 5 }
 const kindOfCode = new Map(Object.entries(kindCodes).map(([kind, code]) => [code, kind as Kind]))
 
 /** A segment's identity: no two segments of a deployment share it. */

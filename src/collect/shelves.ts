@@ -92,7 +92,9 @@ export function createShelves(
   },
   servers: readonly string[],
 ): Shelves {
-  const shelves: Record<Kind, Shelf> = { flow: shelf(0), syslog: shelf(0), trap: shelf(0) }
+  const shelves: Record<Kind, Shelf> = Object.fromEntries(
+    kinds.map(kind => [kind, shelf(0)]),
+  ) as Record<Kind, Shelf>
   const bits = new Map(servers.map((server, index) => [server, 1 << index]))
   let everyone = (1 << servers.length) - 1
   const owed = new Map(servers.map(server => [server, 0]))

@@ -83,8 +83,8 @@ export async function openSpoolFolder(dir: string, now: number): Promise<SpoolCo
   const lock = await lockIdentity(collector)
   const contents: SpoolContents = {
     collector,
-    segments: { flow: [], syslog: [], trap: [] },
-    next: { flow: 0, syslog: 0, trap: 0 },
+    segments: forEach<FoundSegment[]>(() => []),
+    next: forEach(() => 0),
     begun: identity?.begun ?? new Set(),
     quarantined: [],
     aside: 0,
@@ -142,6 +142,10 @@ function readIdentityFile(dir: string): { collector: string; begun: Set<Kind> } 
 }
 
 /** The segments of one kind. Bodies are not read: their checksum is verified before delivery. */
+function forEach<T>(make: () => T): Record<Kind, T> {
+  return Object.fromEntries(kinds.map(kind => [kind, make()])) as Record<Kind, T>
+}
+
 function scan(dir: string, kind: Kind) {
   const segments: FoundSegment[] = []
   const damaged: { sequence: number; reason: string }[] = []

@@ -160,7 +160,7 @@ describe('the spool', () => {
     await seal(spool, 'trap', body)
     await seal(spool, 'trap', body)
     const lost = Object.fromEntries(spool.state().map(({ kind, lost }) => [kind, lost]))
-    expect(lost).toEqual({ flow: 1, syslog: 0, trap: 1 })
+    expect(lost).toMatchObject({ flow: 1, syslog: 0, trap: 1 })
     expect(spool.problems.get('quota')).toBe(2)
     expect(spool.next('a', 'trap', -1)).toMatchObject({ sequence: 1 })
     expect(spool.waiting('a')).toBe(3)
@@ -172,7 +172,7 @@ describe('the spool', () => {
     await seal(spool, 'flow', body)
     await seal(spool, 'flow', body)
     await seal(spool, 'trap', body)
-    expect(spool.state().map(({ lost }) => lost)).toEqual([2, 0, 0])
+    expect(spool.state().map(({ lost }) => lost)).toEqual([2, 0, 0, 0, 0])
     await stopped(spool)
     expect(files('flow')).toEqual([])
     const again = await start()
@@ -304,7 +304,7 @@ describe('the servers of a spool', () => {
     spool.acknowledged('a', 'flow', 1)
     spool.acknowledged('a', 'trap', 0)
     await seal(spool, 'syslog', body)
-    expect(spool.state()).toMatchObject([
+    expect(spool.state().slice(0, 3)).toMatchObject([
       { kind: 'flow', lost: 0, notEverywhere: 0 },
       { kind: 'syslog', lost: 0, notEverywhere: 0 },
       { kind: 'trap', lost: 0, notEverywhere: 1 },

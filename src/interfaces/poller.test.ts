@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { systemClock } from '../lib/clock.ts'
 import { createLog } from '../lib/log.ts'
+import type { InterfaceCounters } from '../telemetry/counter.ts'
 import { createInterfacePoller, type KnownAccess } from './poller.ts'
 import type { Interface } from './read.ts'
 import { type SnmpAccess, SnmpError } from './session.ts'
@@ -25,6 +26,7 @@ function setUp(agents: Record<string, string>) {
     asked: [] as string[],
     saved: [] as [term: number, exporter: string, interfaces: readonly Interface[]][],
     counted: [] as string[],
+    counters: [] as [exporter: string, counters: readonly InterfaceCounters[]][],
     open: 0,
   }
   const poller = createInterfacePoller(
@@ -53,8 +55,9 @@ function setUp(agents: Record<string, string>) {
         if (state.away) throw new Error('the database is away')
         state.saved.push(saved)
       },
+      count: (exporter, counters) => state.counters.push([exporter, counters]),
     },
-    { everyMs: 3_600_000, againMs: 60_000, tickMs: 1000, atOnce: 2 },
+    { everyMs: 3_600_000, countersEveryMs: 3_600_000, againMs: 60_000, tickMs: 1000, atOnce: 2 },
   )
   return { poller, state }
 }

@@ -1,11 +1,14 @@
 /**
- * Asks every exporter of flows for the names of its interfaces, again and again: soon after it is
- * first heard, then each hour; one that does not answer later and later. Work of the active.
+ * Asks every exporter of flows what its interfaces have counted, and what it calls them, again and
+ * again: soon after it is first heard, then every few minutes, the names each hour; one that does not
+ * answer later and later. Work of the active.
  */
 import type { Clock } from '../lib/clock.ts'
 import type { Log } from '../lib/log.ts'
 import type { Tally } from '../lib/tally.ts'
 import { within } from '../lib/within.ts'
+import type { InterfaceCounters } from '../telemetry/counter.ts'
+import { readCounters } from './counters.ts'
 import { type Interface, readInterfaces } from './read.ts'
 import type { SnmpAccess, SnmpSession } from './session.ts'
 
@@ -38,8 +41,10 @@ export interface InterfacePoller {
 }
 
 export interface PollerConfig {
-  /** From one look at an exporter to the next. */
+  /** From one look at an exporter's names to the next. */
   everyMs: number
+  /** The same of its counters. */
+  countersEveryMs: number
   /** After a look that failed, at first; it doubles up to `everyMs`. */
   againMs: number
   /** Between two looks for exporters that are due. */
@@ -48,12 +53,19 @@ export interface PollerConfig {
   atOnce: number
 }
 
-const usual: PollerConfig = { everyMs: 3_600_000, againMs: 60_000, tickMs: 5000, atOnce: 8 }
+const usual: PollerConfig = {
+  everyMs: 3_600_000,
+  countersEveryMs: 300_000,
+  againMs: 60_000,
+  tickMs: 5000,
+  atOnce: 8,
+}
 const maxExporters = 10_000
 const stopMs = 500
 
 interface Exporter {
   dueAt: number
+  namesDueAt: number
   againMs: number
   /** The access that it answered to. */
   access: string | undefined
@@ -70,6 +82,8 @@ export function createInterfacePoller(
     accesses(): Promise<readonly KnownAccess[]>
     open(exporter: string, access: SnmpAccess): SnmpSession
     save(term: number, exporter: string, interfaces: readonly Interface[]): Promise<void>
+    /** What was counted; undefined: there is nowhere to store it. */
+    count: ((exporter: string, counters: readonly InterfaceCounters[]) => void) | undefined
   },
   config: PollerConfig = usual,
 ): InterfacePoller {
@@ -85,7 +99,7 @@ export function createInterfacePoller(
     for (const exporter of heard) {
       if (known.has(exporter) || known.size >= maxExporters) continue
       known.set(exporter, {
-        ...{ dueAt: 0, againMs: config.againMs, access: undefined, last: undefined },
+        ...{ dueAt: 0, namesDueAt: 0, againMs: config.againMs, access: undefined, last: undefined },
       })
     }
     const due = [...known].filter(([, { dueAt }]) => dueAt <= clock.monotonic())
@@ -119,9 +133,11 @@ export function createInterfacePoller(
       if (timer === undefined) return
       const session = deps.open(address, access)
       open.add(session)
-      let interfaces: Interface[]
+      let interfaces: Interface[] | undefined
       try {
-        interfaces = await readInterfaces(session)
+        const asked = exporter.namesDueAt <= clock.monotonic()
+        if (asked) interfaces = await readInterfaces(session)
+        if (deps.count) deps.count(address, await readCounters(session))
       } catch (failure) {
         error = (failure as Error).message
         continue
@@ -129,7 +145,9 @@ export function createInterfacePoller(
         if (open.delete(session)) session.close()
       }
       exporter.access = id
-      await save(term, address, exporter, name, interfaces)
+      exporter.againMs = config.againMs
+      exporter.dueAt = clock.monotonic() + Math.min(config.countersEveryMs, config.everyMs)
+      if (interfaces !== undefined) await save(term, address, exporter, name, interfaces)
       return
     }
     deps.tally.count('no-answer', () => ({ exporter: address, error }))
@@ -148,8 +166,7 @@ export function createInterfacePoller(
     try {
       await deps.save(term, address, interfaces)
       note(address, exporter, { by, interfaces: interfaces.length, error: null })
-      exporter.dueAt = clock.monotonic() + config.everyMs
-      exporter.againMs = config.againMs
+      exporter.namesDueAt = clock.monotonic() + config.everyMs
       log.debug({ exporter: address, interfaces: interfaces.length }, 'interfaces read')
     } catch (error) {
       deps.tally.count('not-saved', () => ({ exporter: address, error: (error as Error).message }))
@@ -178,7 +195,10 @@ export function createInterfacePoller(
       known.clear()
     },
     nudge() {
-      for (const exporter of known.values()) exporter.dueAt = 0
+      for (const exporter of known.values()) {
+        exporter.dueAt = 0
+        exporter.namesDueAt = 0
+      }
     },
     state: () => [...known.values()].flatMap(({ last }) => last ?? []),
   }

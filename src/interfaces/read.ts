@@ -11,10 +11,13 @@ export interface Interface {
   speed: number
 }
 
+/** Counter64 is a bigint. */
+export type Value = string | number | bigint
+
 /** A session with a device's SNMP agent. */
 export interface Walker {
   /** Everything below the object: what follows its identifier, and the value. */
-  walk(oid: string): Promise<[suffix: string, value: string | number][]>
+  walk(oid: string): Promise<[suffix: string, value: Value][]>
 }
 
 const columns = {
@@ -32,7 +35,7 @@ const maxText = 255
 export async function readInterfaces(walker: Walker): Promise<Interface[]> {
   const found = new Map<number, Interface>()
 
-  async function column(oid: string, put: (one: Interface, value: string | number) => void) {
+  async function column(oid: string, put: (one: Interface, value: Value) => void) {
     for (const [suffix, value] of await walker.walk(oid)) {
       const index = Number(suffix)
       if (!Number.isInteger(index) || index < 1 || index >= 2 ** 32) continue
@@ -61,7 +64,7 @@ export async function readInterfaces(walker: Walker): Promise<Interface[]> {
   return [...found.values()].sort((a, b) => a.index - b.index)
 }
 
-function textOf(value: string | number): string {
+function textOf(value: Value): string {
   // Some agents end a text with zero bytes.
   return String(value)
     .replaceAll(/\p{Cc}+/gu, ' ')

@@ -1,6 +1,6 @@
 /** A session with an SNMP agent, version 2c or 3 (RFC 3416, RFC 3414). */
 import { createRequire } from 'node:module'
-import type { Walker } from './read.ts'
+import type { Value, Walker } from './read.ts'
 
 // It brings no types.
 const snmp = createRequire(import.meta.url)('net-snmp')
@@ -49,15 +49,11 @@ export function openSnmp(
   return {
     walk(oid) {
       return new Promise((resolve, reject) => {
-        const rows: [string, string | number][] = []
+        const rows: [string, Value][] = []
         const feed = (varbinds: { oid: string; value: unknown; type: number }[]) => {
           for (const varbind of varbinds) {
             if (snmp.isVarbindError(varbind)) continue
-            const { value } = varbind
-            const text = Buffer.isBuffer(value)
-              ? value.toString('utf8')
-              : (value as string | number)
-            rows.push([varbind.oid.slice(oid.length + 1), text])
+            rows.push([varbind.oid.slice(oid.length + 1), readValue(varbind)])
           }
           // True ends the walk.
           return rows.length > maxRows || performance.now() - opened > deadlineMs
@@ -76,6 +72,12 @@ export function openSnmp(
       session.close()
     },
   }
+}
+
+function readValue({ value, type }: { value: unknown; type: number }): Value {
+  if (!Buffer.isBuffer(value)) return value as Value
+  if (type === snmp.ObjectType.Counter64) return BigInt(`0x${value.toString('hex') || '0'}`)
+  return value.toString('utf8')
 }
 
 function userOf({ user, auth, priv }: Extract<SnmpAccess, { version: '3' }>) {

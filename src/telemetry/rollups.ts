@@ -36,7 +36,7 @@ const sumColumns = ['bytes', 'packets', 'flows'] as const
 
 const exporterKeys = ['exporter', 'direction', 'version', 'sampling']
 const interfaceKeys = ['exporter', 'in_if', 'out_if', 'direction', 'version', 'sampling']
-const serviceKeys = ['protocol', 'service_port', 'tos']
+const serviceKeys = ['protocol', 'service_port', 'application', 'tos']
 
 interface Family {
   name: string
@@ -52,7 +52,7 @@ const families: readonly Family[] = [
   {
     name: 'application',
     keys: [...interfaceKeys, ...serviceKeys],
-    doc: 'Traffic by interface, protocol, service and type of service.',
+    doc: 'Traffic by interface, protocol, service, application by the exporter and type of service.',
   },
   {
     name: 'routing',
@@ -62,7 +62,7 @@ const families: readonly Family[] = [
   { name: 'exporter', of: 'interface', keys: exporterKeys, doc: 'Traffic by exporter.' },
   {
     ...{ name: 'service', of: 'application', keys: [...exporterKeys, ...serviceKeys] },
-    doc: 'Traffic by exporter, protocol, service and type of service.',
+    doc: 'Traffic by exporter, protocol, service, application by the exporter and type of service.',
   },
 ]
 
@@ -81,6 +81,9 @@ export const rollups: readonly Rollup[] = families.flatMap(({ name, keys, of, do
 
 /** What is not in the rollups yet: as it came, and what is just being summed up. */
 export const recentTables = ['flow_recent', 'flow_rolling'] as const
+
+/** Copies what is inserted to the recent table. */
+export const recentFeed = `${recentTables[0]}_feed`
 
 /** Columns that any rollup tells apart by. */
 const recentKeys = [...new Set(rollups.flatMap(({ keys }) => keys))]
@@ -115,7 +118,7 @@ export function createFeedSql(): string {
     const derived = flowTable.derived.find(column => column.name === key)
     return derived === undefined ? key : `${derived.expression} AS ${key}`
   })
-  return `CREATE MATERIALIZED VIEW IF NOT EXISTS ${recentTables[0]}_feed TO ${recentTables[0]} AS
+  return `CREATE MATERIALIZED VIEW IF NOT EXISTS ${recentFeed} TO ${recentTables[0]} AS
 SELECT ${['time', ...keys, 'bytes', 'packets'].join(', ')}
 FROM ${flowTable.kind}
 WHERE traffic = 1`

@@ -101,7 +101,7 @@ export interface Table {
   doc: string
 }
 
-export const kinds = ['flow', 'syslog', 'trap'] as const
+export const kinds = ['flow', 'syslog', 'trap', 'counter', 'name'] as const
 export type Kind = (typeof kinds)[number]
 
 /** Everything of a table that can be grouped and filtered by. */

@@ -1,4 +1,6 @@
+import { counterTable } from './counter.ts'
 import { flowTable } from './flow.ts'
+import { nameTable } from './name.ts'
 import { syslogTable } from './syslog.ts'
 import type { Kind, Table } from './table.ts'
 import { trapTable } from './trap.ts'
@@ -8,4 +10,6 @@ export const tables = {
   flow: flowTable,
   syslog: syslogTable,
   trap: trapTable,
+  counter: counterTable,
+  name: nameTable,
 } as const satisfies Record<Kind, Table>

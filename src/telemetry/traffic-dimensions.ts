@@ -3,6 +3,7 @@
  * up when a question is asked, so that a name given today holds for what is stored already.
  */
 import { flowTable } from './flow.ts'
+import { type NamedThing, namedThing } from './name.ts'
 import { protocolNames } from './services.ts'
 import { type ColumnType, type Dimension, dimensionsOf } from './table.ts'
 
@@ -23,6 +24,8 @@ export const lookups = {
   networks: 'keepwatch.network_names',
   /** By exporter and ifIndex: `name`. */
   interfaces: 'keepwatch.interface_names',
+  /** By exporter, thing and id: `name`, as the exporter says it in its stream. */
+  announced: 'keepwatch.announced_names',
   /** By address: `asn` of its autonomous system. */
   systems: 'keepwatch.as_of_address',
   /** By number of an autonomous system: `name`. */
@@ -51,17 +54,30 @@ function country(side: 'src' | 'dst'): string {
   return `dictGetOrDefault('${lookups.countries}', 'country', tuple(${side}_addr), '${notNamed}')`
 }
 
+/** @param otherwise in the engine's SQL */
+function announced(what: NamedThing, id: string, otherwise: string): string {
+  return `dictGetOrDefault('${lookups.announced}', 'name', tuple(exporter, toUInt8(${what}), ${id}), ${otherwise})`
+}
+
 const protocolText = `transform(protocol, [${[6, 17, 132]}], [${[6, 17, 132]
   .map(number => `'${protocolNames[number]!.toLowerCase()}'`)
   .join(', ')}], toString(protocol))`
 const applicationName = `dictGetOrDefault('${lookups.applications}', 'name', toUInt64(protocol) * 65536 + service_port, '')`
 
+/** Where it has no name: protocol and port, which may be one that nobody has heard of. */
+const service = `if(${applicationName} != '', ${applicationName}, concat(${protocolText}, '/', toString(service_port)))`
+/** What the exporter has found in the packets, by its own words or as engine and selector (RFC 6759). */
+const recognised = announced(
+  namedThing.application,
+  'application',
+  `concat(toString(bitShiftRight(application, 24)), ':', toString(bitAnd(application, 16777215)))`,
+)
+
 const named: readonly TrafficDimension[] = [
   {
     ...{ name: 'application', label: 'Application', type: 'String' },
-    needs: ['protocol', 'service_port'],
-    // Where it has no name: its service, which may be one that nobody has heard of.
-    expression: `if(${applicationName} != '', ${applicationName}, concat(${protocolText}, '/', toString(service_port)))`,
+    needs: ['exporter', 'application', 'protocol', 'service_port'],
+    expression: `if(application != 0, ${recognised}, ${service})`,
   },
   {
     ...{ name: 'src.network', label: 'Source network', type: 'String' },
@@ -87,9 +103,13 @@ const named: readonly TrafficDimension[] = [
         label: `${way === 'in' ? 'Input' : 'Output'} interface by name`,
       },
       ...{ type: 'String', needs: ['exporter', index] },
-      expression: `dictGetOrDefault('${lookups.interfaces}', 'name', tuple(exporter, ${index}), concat('ifIndex ', toString(${index})))`,
+      expression: `dictGetOrDefault('${lookups.interfaces}', 'name', tuple(exporter, ${index}), ${announced(namedThing.interface, index, `concat('ifIndex ', toString(${index}))`)})`,
     }
   }),
+  {
+    ...{ name: 'vrf.name', label: 'VRF by name', type: 'String', needs: ['exporter', 'vrf'] },
+    expression: announced(namedThing.vrf, 'vrf', 'toString(vrf)'),
+  },
   ...(['src', 'dst'] as const).flatMap((side): TrafficDimension[] => {
     const label = side === 'src' ? 'Source' : 'Destination'
     return [

@@ -5,7 +5,7 @@
 import type { Batch } from '../telemetry/batch.ts'
 import { flowTable } from '../telemetry/flow.ts'
 import { type CompiledColumns, compileColumns } from './compiled-columns.ts'
-import { copy32, createViews, readNumber } from './octets.ts'
+import { copy32, createViews, readApplication, readNumber } from './octets.ts'
 import { action, stepSize } from './plan.ts'
 
 export interface ColumnWriter {
@@ -190,11 +190,9 @@ export function createColumnWriter(batch: Batch<typeof flowTable>): ColumnWriter
           }
           case action.application: {
             if (length === 0) break
-            // RFC 6759 §4.1: the engine's byte, then the selector in what is left.
-            const [skip, width] = [Math.max(1, length - 3), Math.min(3, length - 1)]
             const to = words[column]!
             for (let row = first; row < end; row++, at += stride) {
-              to[row] = bytes[at]! * 0x100_0000 + readNumber(bytes, at + skip, width)
+              to[row] = readApplication(bytes, at, length)
             }
             break
           }

@@ -11,9 +11,13 @@ export interface Exporter {
   /** Rates announced by any of its domains: some announce in another domain than they export in. */
   readonly rates: Rates
   readonly problems: Map<FlowProblem, number>
+  /** What was handed on of its names, by thing. */
+  readonly names: Map<number, number>
   /** Data sets that wait for their template, oldest first. */
   readonly held: HeldSet[]
   heldBytes: number
+  /** Data sets that were held and then decoded. */
+  replayed: number
   /** Templates of all its domains. */
   templates: number
   lastReceived: number
@@ -67,6 +71,10 @@ export interface ExporterHealth {
   sampling: AppliedSampling
   unknownTemplateSetsHeld: number
   /** Of the exporter as a whole. */
+  unknownTemplateSetsReplayed: number
+  /** The same: templates that are known of it. */
+  templates: number
+  /** Of the exporter as a whole. */
   problems: ReadonlyMap<FlowProblem, number>
 }
 
@@ -114,8 +122,10 @@ export function createExporterRegistry(
       domains: new Map(),
       rates: createRates(),
       problems: new Map(),
+      names: new Map(),
       held: [],
       heldBytes: 0,
+      replayed: 0,
       templates: 0,
       lastReceived: 0,
       remembered,
@@ -230,6 +240,8 @@ function healthOf(domain: Domain): ExporterHealth {
     skewMs: domain.skewMs,
     sampling: { ...domain.applied },
     unknownTemplateSetsHeld: domain.exporter.held.filter(set => set.domain === domain).length,
+    unknownTemplateSetsReplayed: domain.exporter.replayed,
+    templates: domain.exporter.templates,
     problems: domain.exporter.problems,
   }
 }

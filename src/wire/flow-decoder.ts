@@ -3,7 +3,10 @@
  * itself, not by the port that it came to.
  */
 import type { Batch } from '../telemetry/batch.ts'
+import type { counterTable } from '../telemetry/counter.ts'
 import { type flowTable, flowVersion } from '../telemetry/flow.ts'
+import type { nameTable } from '../telemetry/name.ts'
+import { createAnnouncedNames, type NameBounds } from './announced-names.ts'
 import {
   createExporterRegistry,
   type Domain,
@@ -21,13 +24,14 @@ import { createRecordWriter } from './record.ts'
 import { apply } from './sampling.ts'
 import { createSetDecoder, type SetBounds } from './sets.ts'
 import { decodeSflow } from './sflow.ts'
+import type { CounterSink } from './sflow-counters.ts'
 import { exportTemplates, importTemplates, type TemplatesSnapshot } from './snapshot.ts'
 import { createTemplateStore, type TemplateBounds } from './templates.ts'
 
 export type { FlowProblem } from './problems.ts'
 
 /** What a sender, or many, can make the decoder remember at most. */
-export interface FlowDecoderBounds extends TemplateBounds, SetBounds, RegistryBounds {}
+export interface FlowDecoderBounds extends TemplateBounds, SetBounds, RegistryBounds, NameBounds {}
 
 const defaultBounds: FlowDecoderBounds = {
   exporters: 10_000,
@@ -40,6 +44,8 @@ const defaultBounds: FlowDecoderBounds = {
   templateLifetimeMs: 24 * 3_600_000,
   samplersPerDomain: 4_096,
   samplersInTotal: 500_000,
+  namesPerExporter: 16_384,
+  namesInTotal: 1_000_000,
   heldSetsPerExporter: 64,
   heldBytesPerExporter: 128 * 1024,
   heldBytesInTotal: 16 * 1024 * 1024,
@@ -78,6 +84,10 @@ export interface FlowDecoder {
 export function createFlowDecoder(
   deps: {
     batch: Batch<typeof flowTable>
+    /** What interfaces have counted by themselves, by sFlow. */
+    counters?: Batch<typeof counterTable>
+    /** What exporters call their things. */
+    names?: Batch<typeof nameTable>
     /** Told of everything that was not as it should be; the exporter's bytes are not to be kept. */
     onProblem: (problem: FlowProblem, exporter: Uint8Array) => void
   },
@@ -90,11 +100,14 @@ export function createFlowDecoder(
       sets.forget(domain)
       templates.forget(domain)
     }
-    if (exporter !== undefined) sets.forgetRates(exporter.rates)
+    if (exporter === undefined) return
+    sets.forgetRates(exporter.rates)
+    names.forget(exporter)
   })
   const report = (domain: Domain, problem: FlowProblem) => reportOf(domain.exporter, problem)
+  const names = createAnnouncedNames(deps.names, bounds)
   const writer = createRecordWriter(deps.batch, bounds.fieldsPerTemplate)
-  const sets = createSetDecoder({ writer, templates, report }, bounds)
+  const sets = createSetDecoder({ writer, templates, names, report }, bounds)
   const v5 = netflowV5.createNetflowV5Decoder(deps.batch, report)
   const visitor: netflowV9.SetVisitor = {
     template: sets.template,
@@ -175,12 +188,29 @@ export function createFlowDecoder(
     const subAgent = agent === undefined ? 0 : read32(bytes, subAgentAt)
     const domain = meet(agent ?? address, flowVersion.sflow5, subAgent, received)
     committed = 0
-    decodeSflow(bytes, received, countedBatch, problem => report(domain, problem))
+    const count = (problem: FlowProblem) => report(domain, problem)
+    decodeSflow(bytes, received, countedBatch, count, countersOf(domain, received, count))
     domain.records += committed
     if (committed > 0) apply(domain.applied, sampling, 'record')
     if (agent !== undefined) {
       registry.sequence(domain, port).see(read32(bytes, subAgentAt + 4), 1)
     }
+  }
+
+  function countersOf(
+    domain: Domain,
+    received: number,
+    count: (problem: FlowProblem) => void,
+  ): CounterSink | undefined {
+    const { exporter } = domain
+    return (
+      deps.counters && {
+        ...{ exporter: exporter.address, received, counters: deps.counters, count },
+        name(what, id, name) {
+          if (!names.hear(exporter, what, id, name, '', received)) count('too-many-names')
+        },
+      }
+    )
   }
 
   return {

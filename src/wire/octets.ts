@@ -23,6 +23,13 @@ export function readNumber(bytes: Uint8Array, at: number, length: number): numbe
   return value
 }
 
+/** An applicationId (RFC 6759 §4.1): the engine's byte, then the selector in what is left. */
+export function readApplication(bytes: Uint8Array, at: number, length: number): number {
+  const skip = Math.max(1, length - 3)
+  const width = Math.max(0, Math.min(3, length - 1))
+  return bytes[at]! * 0x100_0000 + readNumber(bytes, at + skip, width)
+}
+
 /** A view of the memory that bytes lie in; made once for all that lie in the same. */
 export function createViews(): (bytes: Uint8Array) => DataView<ArrayBufferLike> {
   let buffer: ArrayBufferLike | undefined

@@ -1,6 +1,7 @@
 /** Options records (RFC 3954 §6, RFC 7011 §3.4.2): what exporters say of themselves. */
+import { type NamedThing, namedThing } from '../telemetry/name.ts'
 import { variableLength } from './fields.ts'
-import { read16, readNumber } from './octets.ts'
+import { read16, readApplication, readNumber } from './octets.ts'
 import { type Announcement, clampRate, rateOfInterval, rateOfPopulation } from './sampling.ts'
 import type { Template } from './templates.ts'
 
@@ -11,6 +12,16 @@ export interface OptionsRecord {
   sampling: Announcement | undefined
   /** When the exporter started (IE 160), undefined if it does not say. */
   boot: number | undefined
+  /** What it calls one of its things. */
+  named: Named | undefined
+}
+
+export interface Named {
+  what: NamedThing
+  id: number
+  name: string
+  /** Empty if it does not say. */
+  description: string
 }
 
 const elementNames = new Map<number, keyof Values>([
@@ -25,7 +36,23 @@ const elementNames = new Map<number, keyof Values>([
   [309, 'size'],
   [310, 'population'],
   [311, 'probability'],
+  [14, 'interface'],
+  [252, 'interface'],
+  [253, 'interface'],
+  [95, 'application'],
+  [234, 'vrf'],
 ])
+
+const textNames = new Map<number, keyof Texts>([
+  [82, 'interface'],
+  [83, 'interfaceDescription'],
+  [96, 'application'],
+  [94, 'applicationDescription'],
+  [236, 'vrf'],
+])
+
+/** Elements that say nothing by themselves. */
+const keys: readonly (keyof Values)[] = ['interface', 'application', 'vrf']
 
 interface Values {
   interface?: number
@@ -37,13 +64,25 @@ interface Values {
   size?: number
   population?: number
   probability?: number
+  application?: number
+  vrf?: number
+}
+
+interface Texts {
+  interface?: string
+  interfaceDescription?: string
+  application?: string
+  applicationDescription?: string
+  vrf?: string
 }
 
 /** Whether records of that template can tell anything that is asked for here. */
 export function tellsAnything(template: Template): boolean {
   const { fields } = template
   for (let at = 0; at < fields.length; at += 3) {
-    if (fields[at + 2] === 0 && elementNames.has(fields[at]!) && fields[at] !== 10) return true
+    if (fields[at + 2] !== 0) continue
+    const name = elementNames.get(fields[at]!)
+    if (textNames.has(fields[at]!) || (name !== undefined && !keys.includes(name))) return true
   }
   return false
 }
@@ -55,6 +94,8 @@ export function readOptions(
   end: number,
 ): OptionsRecord {
   const values: Values = {}
+  const texts: Texts = {}
+  let aboutInterface = false
   const { fields } = template
   let at = from
   for (let field = 0; 3 * field < fields.length; field++) {
@@ -66,16 +107,58 @@ export function readOptions(
         at += 2
       }
     }
-    if (at + length > end) return { length: -1, sampling: undefined, boot: undefined }
-    const name = fields[3 * field + 2] === 0 ? elementNames.get(fields[3 * field]!) : undefined
-    // An interface is what the record is about only in its scope.
-    if (name !== undefined && length > 0 && (name !== 'interface' || field < template.scopes)) {
-      values[name] =
-        name === 'probability' ? readFloat(bytes, at, length) : readNumber(bytes, at, length)
+    if (at + length > end) {
+      return { length: -1, sampling: undefined, boot: undefined, named: undefined }
+    }
+    const id = fields[3 * field + 2] === 0 ? fields[3 * field]! : 0
+    const name = elementNames.get(id)
+    if (name !== undefined && length > 0) {
+      if (name === 'interface' && field < template.scopes) aboutInterface = true
+      values[name] = readValue(name, bytes, at, length)
+    }
+    const text = textNames.get(id)
+    if (text !== undefined) {
+      texts[text] = Buffer.from(bytes.buffer, bytes.byteOffset + at, length).toString('utf8')
     }
     at += length
   }
-  return { length: at - from, sampling: announcementOf(values), boot: values.boot }
+  const named = namedBy(values, texts)
+  // An interface is what a rate is about only in the record's scope.
+  if (!aboutInterface) delete values.interface
+  return { length: at - from, sampling: announcementOf(values), boot: values.boot, named }
+}
+
+function readValue(name: keyof Values, bytes: Uint8Array, at: number, length: number): number {
+  if (name === 'probability') return readFloat(bytes, at, length)
+  if (name === 'application') return readApplication(bytes, at, length)
+  return readNumber(bytes, at, length)
+}
+
+function namedBy(values: Values, texts: Texts): Named | undefined {
+  const named = (
+    what: NamedThing,
+    id: number | undefined,
+    name: string | undefined,
+    description = '',
+  ): Named | undefined =>
+    id === undefined || id === 0 || id > 0xffff_ffff || name === undefined
+      ? undefined
+      : { what, id, name, description }
+  return (
+    named(
+      namedThing.application,
+      values.application,
+      texts.application,
+      texts.applicationDescription,
+    ) ??
+    named(namedThing.vrf, values.vrf, texts.vrf) ??
+    named(
+      namedThing.interface,
+      values.interface,
+      texts.interface ?? texts.interfaceDescription,
+      texts.interface === undefined ? '' : texts.interfaceDescription,
+    )
+  )
 }
 
 function announcementOf(values: Values): Announcement | undefined {

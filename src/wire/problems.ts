@@ -35,6 +35,8 @@ export type FlowProblem =
   | 'too-many-templates'
   | 'too-many-domains'
   | 'too-many-samplers'
+  /** Names of interfaces, applications or VRFs beyond the bound; not handed on. */
+  | 'too-many-names'
   /** A withdrawal over UDP (RFC 7011 §8.4): ignored. */
   | 'withdrawal-ignored'
   /** A data set before its template: held until the template comes. */

@@ -1,6 +1,7 @@
 /** The sets that a NetFlow 9 or IPFIX message is made of: data, held data, options. */
+import type { AnnouncedNames } from './announced-names.ts'
 import type { Domain, HeldSet } from './exporters.ts'
-import { readOptions, tellsAnything } from './options.ts'
+import { type Named, readOptions, tellsAnything } from './options.ts'
 import type { FlowProblem } from './problems.ts'
 import type { Origin, RecordWriter } from './record.ts'
 import { type Announcement, announce, type Rates } from './sampling.ts'
@@ -43,11 +44,12 @@ export function createSetDecoder(
   deps: {
     writer: RecordWriter
     templates: TemplateStore
+    names: AnnouncedNames
     report: (domain: Domain, problem: FlowProblem) => void
   },
   bounds: SetBounds,
 ): SetDecoder {
-  const { writer, templates, report } = deps
+  const { writer, templates, names, report } = deps
   /** All that is held, oldest first, so that the total bound drops the oldest. */
   const held = new Set<HeldSet>()
   let heldBytes = 0
@@ -103,6 +105,7 @@ export function createSetDecoder(
       const template = templates.find(domain, set.port, current.received, set.template)
       if (template === undefined) continue
       release(set)
+      domain.exporter.replayed++
       const { port, received, exported, uptime } = set
       begin({ domain, version: current.version, port, received, exported, uptime })
       walk(template, set.bytes, 0, set.bytes.length)
@@ -143,10 +146,18 @@ export function createSetDecoder(
       const { domain } = origin
       if (record.boot !== undefined) domain.boot = record.boot
       if (record.sampling !== undefined && domain.remembered) hear(domain, record.sampling)
+      if (record.named !== undefined) hearName(domain, record.named)
     }
     // Rates may have changed for the records that follow in this message.
     writer.begin(origin)
     return count
+  }
+
+  function hearName(domain: Domain, { what, id, name, description }: Named) {
+    const { received } = origin
+    if (!names.hear(domain.exporter, what, id, name, description, received)) {
+      report(domain, 'too-many-names')
+    }
   }
 
   function hear(domain: Domain, heard: Announcement) {

@@ -7,6 +7,7 @@ import type { Batch } from '../telemetry/batch.ts'
 import { type flowTable, flowVersion } from '../telemetry/flow.ts'
 import { type FlowCells, type Link, writePacket } from './packet.ts'
 import type { FlowProblem } from './problems.ts'
+import { type CounterSink, decodeCounterSample } from './sflow-counters.ts'
 
 /** Sample types: enterprise 0, format. */
 const sampleType = {
@@ -46,7 +47,7 @@ const internal = 0x3fff_ffff
 /**
  * Decodes one datagram into `rows`. The exporter is the agent address, not where the datagram came
  * from. A sample's rate goes to `sampling`, `packets` is 1, `bytes` the length of the IP packet.
- * Counter samples are passed over. Types that are not known are skipped by their length.
+ * Counter samples go to `counters`, if anybody wants them. Types that are not known are skipped by their length.
  *
  * @param received milliseconds since 1970
  * @param count told of everything that was not as it should be; never ends the datagram by itself
@@ -56,6 +57,7 @@ export function decodeSflow(
   received: number,
   rows: Batch<typeof flowTable>,
   count: (problem: FlowProblem) => void,
+  counters?: CounterSink,
 ) {
   if (bytes.length < 8) return count('sflow-truncated')
   if (u32(bytes, 0) !== 5) return count('sflow-bad-version')
@@ -70,6 +72,7 @@ export function decodeSflow(
     subAgent: u32(bytes, at),
     rows,
     count,
+    counters,
   }
   const samples = u32(bytes, at + 12)
   at += 16
@@ -94,6 +97,7 @@ interface Datagram {
   subAgent: number
   rows: Batch<typeof flowTable>
   count: (problem: FlowProblem) => void
+  counters: CounterSink | undefined
 }
 
 function decodeSample(datagram: Datagram, type: number, at: number, end: number) {
@@ -105,8 +109,11 @@ function decodeSample(datagram: Datagram, type: number, at: number, end: number)
     case sampleType.discardedPacket:
       return decodeDiscardedPacket(datagram, at, end)
     case sampleType.counters:
-    case sampleType.expandedCounters:
-      return
+    case sampleType.expandedCounters: {
+      const expanded = type === sampleType.expandedCounters
+      if (datagram.counters === undefined) return
+      return decodeCounterSample(datagram.bytes, at, end, expanded, datagram.counters)
+    }
     default:
       return datagram.count('sflow-skipped-sample')
   }

@@ -25,6 +25,36 @@ export function readPcap(path: string): Datagram[] {
   return datagrams
 }
 
+/** What tshark says of each interface's counters, in the words of the columns. */
+export function countersByTshark(path: string): Row[] {
+  const fields = [
+    ...['ifindex', 'ifspeed', 'ifinoct', 'ifinpkt', 'ifinmcast', 'ifinbcast', 'ifindisc'],
+    ...['ifinerr', 'ifoutoct', 'ifoutpkt', 'ifoutmcast', 'ifoutbcast', 'ifoutdisc', 'ifouterr'],
+  ].map(name => `sflow_245.${name}`)
+  const columns = [
+    ...['if_index', 'speed', 'in_octets', 'in_unicast', 'in_multicast', 'in_broadcast'],
+    ...['in_discards', 'in_errors', 'out_octets', 'out_unicast', 'out_multicast'],
+    ...['out_broadcast', 'out_discards', 'out_errors'],
+  ]
+  const text = execFileSync(
+    'tshark',
+    [
+      ...['-r', path, '-d', 'udp.port==6343,sflow', '-Y', 'sflow_245.ifindex', '-T', 'fields'],
+      ...fields.flatMap(field => ['-e', field]),
+    ],
+    { stdio: ['ignore', 'pipe', 'ignore'] },
+  ).toString()
+  return text
+    .trimEnd()
+    .split('\n')
+    .flatMap(line => {
+      const values = line.split('\t').map(list => list.split(','))
+      return values[0]!.map((_, index) =>
+        Object.fromEntries(columns.map((name, column) => [name, values[column]![index]!])),
+      )
+    })
+}
+
 type Layers = { [name: string]: Layers | string | undefined }
 
 /** What tshark says of each flow sample, in the words of our columns. */

@@ -3,12 +3,15 @@ import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { parseAddress } from '../../src/telemetry/address.ts'
 import { createBatch } from '../../src/telemetry/batch.ts'
+import { counterTable } from '../../src/telemetry/counter.ts'
 import { flowTable } from '../../src/telemetry/flow.ts'
 import { decodeNative, encodeNative } from '../../src/telemetry/native.ts'
+import { createFlowDecoder } from '../../src/wire/flow-decoder.ts'
 import type { FlowProblem } from '../../src/wire/problems.ts'
 import { decodeSflow } from '../../src/wire/sflow.ts'
-import { type Datagram, readByTshark, readPcap } from './sflow-captures.ts'
+import { countersByTshark, type Datagram, readByTshark, readPcap } from './sflow-captures.ts'
 
 const folder = join(import.meta.dirname, '../../../shared/captures/flow/tcpdump')
 const skip = !existsSync(folder)
@@ -24,6 +27,16 @@ function decode(datagrams: Datagram[]) {
     decodeSflow(payload, seconds * 1000, batch, problem => problems.push(problem))
   }
   return { rows: decodeNative(encodeNative(batch), flowTable).toRows(), problems }
+}
+
+function decodeCounters(datagrams: Datagram[]) {
+  const batch = createBatch(flowTable, 10_000, () => {})
+  const counters = createBatch(counterTable, 10_000, () => {})
+  const decoder = createFlowDecoder({ batch, counters, onProblem: () => {} })
+  for (const { payload, seconds } of datagrams) {
+    decoder.decode(payload, parseAddress('192.0.2.1')!, 6343, seconds * 1000)
+  }
+  return decodeNative(encodeNative(counters), counterTable).toRows()
 }
 
 describe.skipIf(skip !== '')(`sFlow of real devices${skip}`, () => {
@@ -51,6 +64,16 @@ describe.skipIf(skip !== '')(`sFlow of real devices${skip}`, () => {
     expect(rows).toEqual([])
     expect(problems.filter(problem => problem === 'sflow-bad-version')).toHaveLength(5)
     expect(new Set(problems)).toEqual(new Set(['sflow-bad-version']))
+  })
+
+  test('counters are what tshark reads', () => {
+    const path = join(folder, 'sflow_multiple_counter_30_pdus.pcap')
+    const expected = countersByTshark(path)
+    expect(expected.length).toBeGreaterThan(50)
+    const rows = decodeCounters(readPcap(path)).map(row =>
+      Object.fromEntries(Object.keys(expected[0]!).map(name => [name, String(row[name])])),
+    )
+    expect(rows).toEqual(expected)
   })
 
   test('a datagram that is cut off is counted', () => {

@@ -62,7 +62,7 @@ export function createFolderStore(file: string): SegmentStore {
       return insert
     },
     async received(collector) {
-      const received: ReceivedSegments = { flow: [], syslog: [], trap: [] }
+      const received: ReceivedSegments = { flow: [], syslog: [], trap: [], counter: [], name: [] }
       const sequences = [...has]
         .map(id => id.split(' '))
         .filter(([owner]) => owner === collector)

@@ -37,14 +37,13 @@ export interface Pair {
   linkPort(name: Name): number
 }
 
-const noPorts = {
-  netflow: 0,
-  ipfix: 0,
-  sflow: 0,
-  syslog_udp: 0,
-  syslog_tcp: 0,
-  traps: 0,
-  ipfix_tcp: 0,
+const listeners = 'netflow ipfix sflow syslog_udp syslog_tcp traps ipfix_tcp'.split(' ')
+
+/** The same at each start, so none that somebody else may be given meanwhile. */
+async function portsOfItsOwn(): Promise<object> {
+  const ports: Record<string, number> = {}
+  for (const name of listeners) ports[name] = await freePort()
+  return ports
 }
 
 export function createPair(
@@ -53,7 +52,7 @@ export function createPair(
 ): Pair {
   const { goneAfterMs = 4000, ...settings } = options
   const linkPorts: Record<Name, number> = { a: 0, b: 0 }
-  const listen: Record<Name, object> = { a: noPorts, b: noPorts }
+  const listen: Partial<Record<Name, object>> = {}
   const members = {} as Record<Name, PairMember>
   const serverOf = (name: Name) => ({ name, url: `https://127.0.0.1:${linkPorts[name]}` })
   const dataDir = (name: Name) => join(lab.dir, `data-${name}`)
@@ -65,6 +64,7 @@ export function createPair(
     async start(name, knows = ['a', 'b']) {
       if (linkPorts[name] === 0) linkPorts[name] = await freePort()
       for (const other of knows) if (linkPorts[other] === 0) linkPorts[other] = await freePort()
+      listen[name] ??= await portsOfItsOwn()
       const program = lab.start(
         'pair-process.ts',
         JSON.stringify({
@@ -79,7 +79,6 @@ export function createPair(
         } satisfies Member),
       )
       const began = await program.answer()
-      listen[name] = began.ports as Ports
       const member: PairMember = {
         program,
         ports: began.ports as Ports,

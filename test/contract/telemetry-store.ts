@@ -132,6 +132,8 @@ export function telemetryStoreContract(name: string, createBackend: () => Backen
         await store.insertSegment(segment, numberedTraps(2_000_000 + number, 1))
       }
       const held = {
+        counter: [],
+        name: [],
         flow: [],
         syslog: [],
         trap: [
@@ -254,6 +256,48 @@ export function telemetryStoreContract(name: string, createBackend: () => Backen
         ...{ metric: 'bits', sampling: new Map() },
       })
       expect((await store.query(text, params)).rows.length).toBeGreaterThan(0)
+    })
+
+    test('what an exporter calls its own things is looked up, the newest of what it said', async () => {
+      const exporter = '192.0.2.77'
+      const application = 13 * 2 ** 24 + 79
+      const now = Math.ceil(Date.now() / 3_600_000) * 3_600_000
+      const ask = async (by: string, of = exporter) => {
+        const { text, params } = trafficTop({
+          ...{ table: trafficTables.at(-1)!, range: { from: now - 4 * 3_600_000, to: now } },
+          ...{ by: [by], where: [`exporter=${of}`], metric: 'flows', sampling: new Map() },
+          limit: 10,
+        })
+        const { rows } = await store.query<{ keys: string[] }>(text, params)
+        return rows.map(({ keys }) => keys[0]).sort()
+      }
+      const things: [what: number, id: number, name: string, description: string][] = [
+        [1, 7, 'old', ''],
+        [1, 7, 'Gi0/7', 'to Berlin'],
+        [2, application, 'webex', 'meetings'],
+        [3, 5, 'blue', ''],
+      ]
+      const flows = [exporter, '192.0.2.78'].map(of => flowsOfThings(of, application))
+      for (const native of flows) await store.insertSegment(id('flow', 2), native)
+      expect(await ask('application')).toEqual(['13:79', 'https'])
+      for (const [index, thing] of things.entries()) {
+        await store.insertSegment(id('name', 1), saidName(exporter, index, ...thing))
+      }
+      const deadline = performance.now() + 20_000
+      while (!(await ask('application')).includes('webex')) {
+        if (performance.now() > deadline) throw new Error('the name was never looked up')
+        await sleep(100)
+      }
+      expect(await ask('application')).toEqual(['https', 'webex'])
+      expect(await ask('in.interface')).toEqual(['Gi0/7 (to Berlin)', 'ifIndex 8'])
+      expect(await ask('vrf.name')).toEqual(['0', 'blue'])
+      expect(await ask('application', '192.0.2.78')).toEqual(['13:79', 'https'])
+      await store.fillNames({
+        ...{ networks: [], applications: [] },
+        interfaces: [{ exporter, index: 7, name: 'by SNMP' }],
+      })
+      expect(await ask('in.interface')).toContain('by SNMP')
+      await store.fillNames({ networks: [], applications: [], interfaces: [] })
     })
 
     test('an address has the country and the system that are known of it', async () => {
@@ -543,6 +587,51 @@ async function rollUpAtLast(store: TelemetryStore) {
       if (performance.now() > deadline) throw error
     }
   }
+}
+
+/** One flow with everything that an exporter has names of, and one without. */
+function flowsOfThings(exporter: string, application: number): Uint8Array {
+  const batch = createBatch(tables.flow, 2, () => {})
+  const { cells } = batch
+  const now = Date.now()
+  for (const named of [true, false]) {
+    const row = batch.claim()
+    cells.time.values[row] = now / 1000
+    for (const column of ['received', 'start', 'end'] as const) cells[column].set(row, now)
+    cells.exporter.setV6(row, parseAddress(exporter)!, 0)
+    cells.traffic.values[row] = 1
+    cells.sampling.values[row] = 1
+    cells.bytes.set(row, 100)
+    cells.protocol.values[row] = 6
+    cells.src_port.values[row] = 443
+    cells.dst_port.values[row] = 50_000
+    cells.in_if.values[row] = named ? 7 : 8
+    cells.application.values[row] = named ? application : 0
+    cells.vrf.values[row] = named ? 5 : 0
+    batch.commit()
+  }
+  return encodeNative(batch)
+}
+
+function saidName(
+  exporter: string,
+  time: number,
+  what: number,
+  id: number,
+  name: string,
+  description: string,
+): Uint8Array {
+  const batch = createBatch(tables.name, 1, () => {})
+  const { cells } = batch
+  const row = batch.claim()
+  cells.time.values[row] = Date.now() / 1000 + time
+  cells.exporter.setV6(row, parseAddress(exporter)!, 0)
+  cells.what.values[row] = what
+  cells.id.values[row] = id
+  cells.name.setText(row, name)
+  cells.description.setText(row, description)
+  batch.commit()
+  return encodeNative(batch)
 }
 
 /** From three networks in turn, to a web server and to a name server. */

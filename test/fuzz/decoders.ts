@@ -7,7 +7,9 @@ import { join } from 'node:path'
 import { authenticationTrapV1, linkTrap } from '../../src/apps/simulation/notifications.ts'
 import { parseAddress } from '../../src/telemetry/address.ts'
 import { type Batch, createBatch } from '../../src/telemetry/batch.ts'
+import { counterTable } from '../../src/telemetry/counter.ts'
 import { flowTable } from '../../src/telemetry/flow.ts'
+import { nameTable } from '../../src/telemetry/name.ts'
 import { encodeNative } from '../../src/telemetry/native.ts'
 import { syslogTable } from '../../src/telemetry/syslog.ts'
 import { trapTable } from '../../src/telemetry/trap.ts'
@@ -61,6 +63,8 @@ const bounds = {
   domainsInTotal: 64,
   samplersPerDomain: 16,
   samplersInTotal: 200,
+  namesPerExporter: 64,
+  namesInTotal: 500,
   heldSetsPerExporter: 16,
   heldBytesPerExporter: 16_384,
   heldBytesInTotal: 131_072,
@@ -109,7 +113,12 @@ function flowTarget(): Decoder {
   const problems = new Map<string, number>()
   const full = filled(createBatchOf(flowTable))
   const decoder: FlowDecoder = createFlowDecoder(
-    { batch: full.batch, onProblem: problem => count(problems, problem) },
+    {
+      batch: full.batch,
+      counters: filled(createBatchOf(counterTable)).batch,
+      names: filled(createBatchOf(nameTable)).batch,
+      onProblem: problem => count(problems, problem),
+    },
     bounds,
   )
   return {

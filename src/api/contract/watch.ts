@@ -81,7 +81,11 @@ export const collectorState = z.object({
       lastReceived: moment,
       skewMs: z.number().nullable(),
       sampling: z.object({ rate: z.number(), rule: z.string() }),
+      /** Data sets that wait for their template, and those that waited and were decoded then. */
       held: z.number(),
+      replayed: z.number().default(0),
+      /** That are known of the exporter as a whole. */
+      templates: z.number().default(0),
       problems: z.record(z.string(), z.number()),
     }),
   ),

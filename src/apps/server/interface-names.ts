@@ -12,8 +12,9 @@ import { createTally } from '../../lib/tally.ts'
 import type { Database } from '../../store/postgres/database.ts'
 import type { Interfaces } from '../../store/postgres/interfaces.ts'
 import type { SnmpAccesses } from '../../store/postgres/snmp-accesses.ts'
+import type { OwnCollector } from './own-collector.ts'
 
-/** Work of the active: the names of interfaces, of every exporter that a collector hears. */
+/** Work of the active: names and counters of interfaces, of every exporter that a collector hears. */
 export function createInterfaceNames(deps: {
   log: Log
   metrics: Metrics
@@ -22,6 +23,8 @@ export function createInterfaceNames(deps: {
   interfaces: Interfaces
   snmpAccesses: SnmpAccesses<SnmpAccess>
   receiver: Pick<Receiver, 'collectors'>
+  /** Where counters go to be stored, if this server has a collector. */
+  ownCollector: Pick<OwnCollector, 'takeCounters'> | undefined
 }): InterfacePoller {
   const { log, metrics, clock, database, interfaces, snmpAccesses, receiver } = deps
   const tally = createTally<PollProblem>(deps, {
@@ -35,6 +38,7 @@ export function createInterfaceNames(deps: {
       return [...new Set(states.flatMap(state => state.exporters.map(({ exporter }) => exporter)))]
     },
     accesses: () => snmpAccesses.reveal(),
+    count: deps.ownCollector?.takeCounters,
     open: (exporter, access) => openSnmp(exporter, access),
     save: (term, exporter, found) =>
       database.fenced(term, { name: 'interfaces' }, tx => interfaces.save(tx, exporter, found)),

@@ -45,6 +45,8 @@ process.on('message', (order: OwnCollectorOrder) => {
     case 'hello':
       collector?.otherBegins(order.server)
       return report({ type: 'heard', id: order.id })
+    case 'counters':
+      return collector?.takeCounters(order.exporter, order.counters)
     case 'ended':
       return collector?.ended(order.segment, order.stored, order.storing)
     case 'stop':

@@ -3,6 +3,7 @@ import type { ClaimAnswer, ClaimStored, CollectorState } from '../../collect/lin
 import type { ListenerName, StreamTls } from '../../collect/listen.ts'
 import type { CollectorSettings, PairConfig } from '../../collect/settings.ts'
 import type { Identity } from '../../lib/tls.ts'
+import type { InterfaceCounters } from '../../telemetry/counter.ts'
 
 export interface NamedServer {
   name: string
@@ -44,6 +45,8 @@ export type OwnCollectorOrder =
   | { type: 'alive' }
   /** The other server's collector begins to listen; answered by `heard`. */
   | { type: 'hello'; id: number; server: string }
+  /** What an exporter has told by SNMP. */
+  | { type: 'counters'; exporter: string; counters: readonly InterfaceCounters[] }
   /** `storing`: what is still being stored. */
   | { type: 'ended'; segment: string; stored: boolean; storing: string[] }
   | { type: 'stop' }

@@ -30,6 +30,8 @@ import type { Component } from '../../lib/component.ts'
 import type { Log, LogLevel } from '../../lib/log.ts'
 import type { Metrics } from '../../lib/metrics.ts'
 import type { Identity } from '../../lib/tls.ts'
+import type { InterfaceCounters } from '../../telemetry/counter.ts'
+import { kinds } from '../../telemetry/table.ts'
 import type {
   NamedServer,
   OwnCollectorOrder,
@@ -58,6 +60,8 @@ export interface OwnCollector extends Component {
   state(): CollectorState | undefined
   readonly ports: Partial<Record<ListenerName, number>>
   readonly pid: number | undefined
+  /** What an exporter has told by SNMP, to be stored as what it sends by itself. */
+  takeCounters(exporter: string, counters: readonly InterfaceCounters[]): void
   /** For the receiver: where the other server's collector claims. */
   readonly routes: readonly LinkRoute[]
   /** For the receiver: a segment of another server is stored only after it was claimed. */
@@ -85,8 +89,9 @@ const admittedMs = 30_000
 const unknownAge = Number.MAX_SAFE_INTEGER
 /** In which a killed server's collector lets go of ports and spool. */
 const predecessorMs = 3000
-const claimPath =
-  /^\/link\/v1\/claims\/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\/(?:flow|syslog|trap)\/\d{1,15})$/
+const claimPath = new RegExp(
+  `^/link/v1/claims/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/(?:${kinds.join('|')})/\\d{1,15})$`,
+)
 
 export function createOwnCollector(
   deps: {
@@ -401,6 +406,7 @@ export function createOwnCollector(
       log.info({ pid: child?.pid, ports }, 'the server’s own collector listens')
     },
     stop: end,
+    takeCounters: (exporter, counters) => tell({ type: 'counters', exporter, counters }),
 
     async setMode(wanted, term) {
       if (mode.active === (wanted === 'active') && mode.term === term) return

@@ -198,7 +198,7 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
     },
     { name, opened },
   )
-  const interfaceNames = createInterfaceNames({ ...base, ...state, receiver })
+  const interfaceNames = createInterfaceNames({ ...base, ...state, receiver, ownCollector })
   const work = createActiveWork(
     {
       ...state,

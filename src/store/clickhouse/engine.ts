@@ -27,6 +27,8 @@ export interface EmbeddedEngineConfig {
   sessions?: number
   /** Queries that may wait for a session. */
   queue?: number
+  /** Between a crash and the next start at most, after many in a row. */
+  lastDelayMs?: number
   /** What the engine may use of the machine's memory. */
   maxMemoryBytes?: number
 }
@@ -35,7 +37,7 @@ export interface EmbeddedEngineConfig {
 const openDeadlineMs = 120_000
 const stopDeadlineMs = 10_000
 const firstDelayMs = 100
-const lastDelayMs = 10_000
+const usualLastDelayMs = 10_000
 /** An engine that ran this long crashed for a new reason. */
 const settledMs = 60_000
 const keptLines = 20
@@ -143,7 +145,7 @@ export function createEmbeddedEngine(
         if (state === 'starting') crashed({ error: error.message })
       })
     }, delayMs)
-    delayMs = Math.min(2 * delayMs, lastDelayMs)
+    delayMs = Math.min(2 * delayMs, config.lastDelayMs ?? usualLastDelayMs)
   }
 
   function tell(to: ChildProcess, order: EngineOrder) {

@@ -1,11 +1,14 @@
 /**
  * Names that questions look up in the engine: of networks by address, of applications by protocol
- * and port. Each is a small table and a dictionary over it, filled anew when the state changes.
+ * and port. Each is a small table and a dictionary over it, filled anew when the state changes; what
+ * exporters say themselves is a dictionary over that telemetry.
  */
 
+import { namedThing, nameTable } from '../../telemetry/name.ts'
 import { serviceNames } from '../../telemetry/services.ts'
 import { lookups, notNamed } from '../../telemetry/traffic-dimensions.ts'
 import type { Client } from './client.ts'
+import type { Present } from './present.ts'
 
 export interface Names {
   /** `prefix` as `10.0.0.0/8`; an empty site is none. */
@@ -27,9 +30,11 @@ export interface Geo {
 }
 
 export interface Lookups {
-  prepare(): Promise<void>
+  prepare(present: Present): Promise<void>
   fill(names: Names): Promise<void>
   fillGeo(geo: Geo): Promise<void>
+  /** Takes what exporters have said since. */
+  reloadAnnounced(): Promise<void>
   /** Of what `fillGeo` was given last, also before a restart. */
   geoVersion(list: GeoList): Promise<string | undefined>
 }
@@ -37,9 +42,58 @@ export interface Lookups {
 /** Protocols under whose ports services are well known. */
 const transports = [6, 17]
 const rowsAtOnce = 50_000
+/** What was said last, an interface with its description: `Gi0/7 (to Berlin)`. */
+const announcedSql = `SELECT exporter, what, id,
+  argMax(if(what = ${namedThing.interface} AND description NOT IN ('', name),
+    concat(name, ' (', description, ')'), name), time) AS name
+FROM keepwatch.${nameTable.kind} GROUP BY exporter, what, id`
+
+interface Dictionary {
+  lookup: string
+  columns: string
+  key: string
+  layout: string
+  /** What it is filled from, if not from a table of its own. */
+  over?: string
+}
+
+const byPrefix = { key: 'prefix', layout: 'IP_TRIE' }
+const byId = { key: 'id', layout: 'HASHED', columns: 'id UInt64, name String' }
+const dictionaries: readonly Dictionary[] = [
+  { ...byPrefix, lookup: lookups.networks, columns: 'prefix String, name String, site String' },
+  { ...byPrefix, lookup: lookups.systems, columns: 'prefix String, asn UInt32' },
+  { ...byPrefix, lookup: lookups.countries, columns: 'prefix String, country String' },
+  { ...byId, lookup: lookups.systemNames },
+  { ...byId, lookup: lookups.applications },
+  {
+    ...{ lookup: lookups.interfaces, key: 'exporter, if_index', layout: 'COMPLEX_KEY_HASHED' },
+    columns: 'exporter IPv6, if_index UInt32, name String',
+  },
+  {
+    ...{ lookup: lookups.announced, key: 'exporter, what, id', layout: 'COMPLEX_KEY_HASHED' },
+    ...{ columns: 'exporter IPv6, what UInt8, id UInt32, name String', over: announcedSql },
+  },
+]
 
 export function createLookups(deps: { client: Client }): Lookups {
   const { client } = deps
+
+  async function make({ lookup, columns, key, layout, over }: Dictionary) {
+    const source = `${lookup}_source`
+    if (over === undefined) {
+      await client.command(
+        `CREATE TABLE IF NOT EXISTS ${source} (${columns}) ENGINE = MergeTree ORDER BY tuple()`,
+      )
+    }
+    const from =
+      over === undefined
+        ? `DB '${source.split('.')[0]}' TABLE '${nameOf(source)}'`
+        : `QUERY '${over.replaceAll("'", "\\'")}'`
+    await client.command(
+      `CREATE DICTIONARY IF NOT EXISTS ${lookup} (${columns}) PRIMARY KEY ${key}
+       SOURCE(CLICKHOUSE(${from})) LAYOUT(${layout}) LIFETIME(0)`,
+    )
+  }
 
   async function refill(lookup: string, rows: readonly Record<string, unknown>[]) {
     await client.command(`TRUNCATE TABLE ${lookup}_source`)
@@ -50,38 +104,14 @@ export function createLookups(deps: { client: Client }): Lookups {
   }
 
   return {
-    async prepare() {
-      const table = (lookup: string, columns: string) =>
-        client.command(
-          `CREATE TABLE IF NOT EXISTS ${lookup}_source (${columns}) ENGINE = MergeTree ORDER BY tuple()`,
-        )
-      const dictionary = (lookup: string, key: string, columns: string, layout: string) => {
-        const [database, source] = `${lookup}_source`.split('.')
-        return client.command(
-          `CREATE DICTIONARY IF NOT EXISTS ${lookup} (${columns}) PRIMARY KEY ${key}
-           SOURCE(CLICKHOUSE(DB '${database}' TABLE '${source}')) LAYOUT(${layout}) LIFETIME(0)`,
+    async prepare({ tables }) {
+      if (!tables.has('geo_versions')) {
+        await client.command(
+          'CREATE TABLE IF NOT EXISTS geo_versions (list String, version String) ENGINE = MergeTree ORDER BY list',
         )
       }
-      const networks = 'prefix String, name String, site String'
-      await table(lookups.networks, networks)
-      await dictionary(lookups.networks, 'prefix', networks, 'IP_TRIE')
-      await client.command(
-        'CREATE TABLE IF NOT EXISTS geo_versions (list String, version String) ENGINE = MergeTree ORDER BY list',
-      )
-      const interfaces = 'exporter IPv6, if_index UInt32, name String'
-      await table(lookups.interfaces, interfaces)
-      await dictionary(lookups.interfaces, 'exporter, if_index', interfaces, 'COMPLEX_KEY_HASHED')
-      const systems = 'prefix String, asn UInt32'
-      await table(lookups.systems, systems)
-      await dictionary(lookups.systems, 'prefix', systems, 'IP_TRIE')
-      const countries = 'prefix String, country String'
-      await table(lookups.countries, countries)
-      await dictionary(lookups.countries, 'prefix', countries, 'IP_TRIE')
-      const applications = 'id UInt64, name String'
-      await table(lookups.systemNames, applications)
-      await dictionary(lookups.systemNames, 'id', applications, 'HASHED')
-      await table(lookups.applications, applications)
-      await dictionary(lookups.applications, 'id', applications, 'HASHED')
+      const missing = dictionaries.filter(({ lookup }) => !tables.has(nameOf(lookup)))
+      await Promise.all(missing.map(make))
     },
 
     async fillGeo({ list, version, networks }) {
@@ -106,6 +136,8 @@ export function createLookups(deps: { client: Client }): Lookups {
       }
       await client.insertRows('geo_versions', [{ list, version }])
     },
+
+    reloadAnnounced: () => client.command(`SYSTEM RELOAD DICTIONARY ${lookups.announced}`),
 
     async geoVersion(list) {
       const { rows } = await client.query<{ version: string }>(
@@ -143,6 +175,11 @@ export function createLookups(deps: { client: Client }): Lookups {
       )
     },
   }
+}
+
+/** Without the database. */
+function nameOf(table: string): string {
+  return table.slice(table.indexOf('.') + 1)
 }
 
 /** As an IPv6 column takes it. */

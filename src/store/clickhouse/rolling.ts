@@ -19,10 +19,11 @@ import { within } from '../../lib/within.ts'
 import { nextTable, recentTables, rollups, sumSql } from '../../telemetry/rollups.ts'
 import type { Client } from './client.ts'
 import { createGate } from './gate.ts'
+import type { Present } from './present.ts'
 
 export interface Rolling {
   /** Makes the note's table, and completes what was interrupted. */
-  prepare(): Promise<void>
+  prepare(present: Present): Promise<void>
   start(): void
   stop(): Promise<void>
   /** A question that reads a rollup. */
@@ -158,8 +159,8 @@ export function createRolling(deps: { client: Client; log: Log; metrics: Metrics
   }
 
   return {
-    async prepare() {
-      await client.command(noteSql)
+    async prepare({ tables }) {
+      if (!tables.has('rolling_note')) await client.command(noteSql)
       complete = await readNote()
       if (complete) await moveIn()
     },

@@ -11,14 +11,16 @@ import {
   nextTable,
   type Rollup,
   type RollupStep,
+  recentFeed,
   recentTables,
   rollups,
 } from '../../telemetry/rollups.ts'
 import type { Client } from './client.ts'
+import type { Present } from './present.ts'
 
 export interface RollupTables {
   /** Makes those that are missing, with what feeds them, and reads since when each is whole. */
-  prepare(): Promise<void>
+  prepare(present: Present): Promise<void>
   /** Since when a rollup has all traffic, seconds since 1970; undefined while there is none. */
   keptSince(name: string): number | undefined
 }
@@ -49,15 +51,6 @@ export function createRollupTables(
     for (const { name, since } of rows) whole.set(name, since)
   }
 
-  /** The engine's own words for each table that there is. */
-  async function readTables(): Promise<Map<string, string>> {
-    const { rows } = await client.query<{ name: string; engine_full: string }>(
-      'SELECT name, engine_full FROM system.tables WHERE database = currentDatabase()',
-      {},
-    )
-    return new Map(rows.map(({ name, engine_full }) => [name, engine_full]))
-  }
-
   async function prepareOne(rollup: Rollup, tables: ReadonlyMap<string, string>) {
     const days = config.keepDays[rollup.step]
     if (!tables.has(nextTable(rollup))) await client.command(createRollupSql(rollup))
@@ -72,17 +65,16 @@ export function createRollupTables(
   }
 
   return {
-    async prepare() {
-      await client.command(sinceSql)
+    async prepare({ tables }) {
+      if (!tables.has('rollups')) await client.command(sinceSql)
       await readSince()
-      const tables = await readTables()
       await Promise.all(rollups.map(rollup => prepareOne(rollup, tables)))
       for (const name of recentTables) {
         if (!tables.has(name)) await client.command(createRecentSql(name))
       }
       const { rows } = await client.query<{ any: number }>('SELECT 1 AS any FROM flow LIMIT 1', {})
       const since = rows.length === 0 ? 0 : Math.ceil(clock.wall() / 1000) + aheadSeconds
-      await client.command(createFeedSql())
+      if (!tables.has(recentFeed)) await client.command(createFeedSql())
       const made = rollups.filter(({ name }) => !whole.has(name))
       if (made.length === 0) return
       await client.insertRows(

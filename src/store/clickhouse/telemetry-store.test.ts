@@ -10,7 +10,7 @@ telemetryStoreContract('the embedded engine', () => {
   const dataDir = mkdtempSync(join(tmpdir(), 'keepwatch-store-'))
   const engine = createEmbeddedEngine(
     { log: createLog({ level: 'silent', part: 'test' }), metrics: createMetrics({}) },
-    { dataDir },
+    { dataDir, lastDelayMs: 500 },
   )
   return {
     async start() {

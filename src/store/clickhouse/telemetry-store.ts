@@ -18,7 +18,8 @@ import { createEngineClient, type QueryOptions, type QueryStatistics } from './c
 import type { Connection } from './connection.ts'
 import { EngineUnavailable, SegmentRefused } from './errors.ts'
 import { createLedger, type SegmentId } from './ledger.ts'
-import { createLookups, type Geo, type GeoList, type Names } from './lookups.ts'
+import { createLookups, type Geo, type GeoList, type Lookups, type Names } from './lookups.ts'
+import { type Present, readPresent } from './present.ts'
 import { createRolling } from './rolling.ts'
 import { createRollupTables } from './rollup-tables.ts'
 
@@ -68,6 +69,7 @@ const maxInserts = 2
 const maxWaiting = 64
 /** Ranges in an answer. */
 const maxListed = 10_000
+const reloadMs = 2000
 const foldEveryMs = 6 * 3600 * 1000
 const usualRollupDays = Object.fromEntries(
   rollupSteps.map(({ step, keepDays }) => [step, keepDays]),
@@ -86,6 +88,7 @@ export function createTelemetryStore(
     { client, clock, log },
     { keepDays: { ...usualRollupDays, ...config.keepRollupDays } },
   )
+  const announced = createReload(lookups, log)
   const rolling = createRolling({ client, log, metrics: deps.metrics })
   const underway = new Map<string, Promise<unknown>>()
   const waiting: (() => void)[] = []
@@ -119,24 +122,27 @@ export function createTelemetryStore(
     } finally {
       await bare.close()
     }
-    for (const kind of kinds) {
-      const table: Table = tables[kind]
-      const keepDays = config.keepDays?.[kind]
-      await client.command(createTableSql(table, keepDays === undefined ? {} : { keepDays }))
-      await addMissingColumns(table)
-      await applyKeepDays(table, keepDays ?? table.keepDays)
-    }
-    await rollups.prepare()
-    await rolling.prepare()
-    await lookups.prepare()
+    const present = await readPresent(client)
+    await Promise.all(kinds.map(kind => prepareTable(kind, present)))
+    await rollups.prepare(present)
+    await Promise.all([rolling.prepare(present), lookups.prepare(present)])
   }
 
-  async function addMissingColumns(table: Table) {
-    const { rows: present } = await client.query<{ name: string }>(
-      'SELECT name FROM system.columns WHERE database = currentDatabase() AND table = {kind:String}',
-      { kind: table.kind },
+  async function prepareTable(kind: Kind, present: Present) {
+    const table: Table = tables[kind]
+    const keepDays = config.keepDays?.[kind] ?? table.keepDays
+    const made = present.tables.get(kind)
+    if (made === undefined) return client.command(createTableSql(table, { keepDays }))
+    await addMissingColumns(table, present.columns.get(kind)!)
+    if (made.includes(`toIntervalDay(${keepDays})`)) return
+    // Whole parts are dropped as they expire, so the parts that exist need not be rewritten.
+    await client.command(
+      `ALTER TABLE ${kind} MODIFY TTL toDateTime(${table.columns[0]!.name}) + INTERVAL ${keepDays} DAY
+       SETTINGS materialize_ttl_after_modify = 0`,
     )
-    const names = new Set(present.map(column => column.name))
+  }
+
+  async function addMissingColumns(table: Table, names: ReadonlySet<string>) {
     for (const column of table.columns as readonly Column[]) {
       if (names.has(column.name)) continue
       await client.command(addColumnSql(table, column))
@@ -145,19 +151,6 @@ export function createTelemetryStore(
     for (const column of table.derived ?? []) {
       if (!names.has(column.name)) await client.command(addDerivedSql(table, column))
     }
-  }
-
-  async function applyKeepDays(table: Table, days: number) {
-    const { rows: found } = await client.query<{ engine_full: string }>(
-      'SELECT engine_full FROM system.tables WHERE database = currentDatabase() AND name = {kind:String}',
-      { kind: table.kind },
-    )
-    if (found[0]?.engine_full.includes(`toIntervalDay(${days})`)) return
-    // Whole parts are dropped as they expire, so the parts that exist need not be rewritten.
-    await client.command(
-      `ALTER TABLE ${table.kind} MODIFY TTL toDateTime(${table.columns[0]!.name}) + INTERVAL ${days} DAY
-       SETTINGS materialize_ttl_after_modify = 0`,
-    )
   }
 
   /** Waits for one of the few places of inserts. @throws EngineUnavailable if too many wait */
@@ -189,6 +182,7 @@ export function createTelemetryStore(
       leavePlace()
     }
     await ledger.record(id)
+    if (id.kind === 'name') announced.changed()
     rows.inc({ kind: id.kind }, id.rows)
     seconds.observe((clock.monotonic() - before) / 1000)
     return 'stored'
@@ -217,6 +211,7 @@ export function createTelemetryStore(
     async stop() {
       started = false
       clearInterval(folding)
+      await announced.stop()
       await Promise.allSettled(underway.values())
       await rolling.stop()
       await client.close()
@@ -246,7 +241,10 @@ export function createTelemetryStore(
     async received(collector) {
       if (!started) throw notStarted()
       const of = (kind: Kind) => ledger.ranges(collector, kind)?.list(maxListed) ?? []
-      return { flow: of('flow'), syslog: of('syslog'), trap: of('trap') }
+      return Object.fromEntries(kinds.map(kind => [kind, of(kind)])) as Record<
+        Kind,
+        [number, number][]
+      >
     },
     async query<T>(sql: string, params = {}, options = {}) {
       if (!started) throw notStarted()
@@ -272,6 +270,29 @@ export function createTelemetryStore(
       const kind = kinds.find(one => one === table)
       if (kind === undefined) return rollups.keptSince(table)
       return daysAgo(config.keepDays?.[kind] ?? tables[kind].keepDays)
+    },
+  }
+}
+
+/** What exporters call things is looked up anew soon after they have said something, not at once for each. */
+function createReload({ reloadAnnounced }: Pick<Lookups, 'reloadAnnounced'>, log: Log) {
+  let timer: NodeJS.Timeout | undefined
+  let running: Promise<void> = Promise.resolve()
+  return {
+    changed() {
+      timer ??= setTimeout(() => {
+        timer = undefined
+        running = reloadAnnounced().catch((error: Error) =>
+          log.warn(
+            { error: error.message },
+            'names that exporters say could not be looked up anew',
+          ),
+        )
+      }, reloadMs)
+    },
+    async stop() {
+      clearTimeout(timer)
+      await running
     },
   }
 }

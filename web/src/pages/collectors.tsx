@@ -25,6 +25,8 @@ const kindNames: Record<State['kinds'][number]['kind'], string> = {
   flow: 'Flows',
   syslog: 'Syslog',
   trap: 'Traps',
+  counter: 'Counters',
+  name: 'Names',
 }
 
 export function CollectorsPage() {
