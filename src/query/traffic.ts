@@ -116,6 +116,14 @@ export function trafficSeries(
   }
 }
 
+/** Where a question's rows come from, with what they count as. @throws QuestionError */
+export function trafficParts(
+  question: TrafficQuestion,
+): { source: string; bytes: string } & Pick<Sql, 'params'> {
+  const { source, params } = partsOf(question, question.pieces)
+  return { source, params, bytes: `bytes * ${rateOf(question.sampling).text}` }
+}
+
 /** @param prefix of parameters, where a statement has two sets of pieces */
 function partsOf(
   question: TrafficQuestion,

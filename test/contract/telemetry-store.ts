@@ -9,6 +9,14 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { systemClock } from '../../src/lib/clock.ts'
 import { createLog } from '../../src/lib/log.ts'
 import { createMetrics } from '../../src/lib/metrics.ts'
+import {
+  bestCounted,
+  type CountedTraffic,
+  countedTraffic,
+  interfaceColumns,
+  interfaceTraffic,
+} from '../../src/query/interfaces.ts'
+import type { Sql } from '../../src/query/question.ts'
 import { trafficSeries, trafficTop, trafficTotal } from '../../src/query/traffic.ts'
 import { piecesFor, tableFor, trafficTables } from '../../src/query/traffic-tables.ts'
 import type { Connection } from '../../src/store/clickhouse/connection.ts'
@@ -21,6 +29,7 @@ import {
 } from '../../src/store/clickhouse/telemetry-store.ts'
 import { parseAddress } from '../../src/telemetry/address.ts'
 import { createBatch } from '../../src/telemetry/batch.ts'
+import { writeCounters } from '../../src/telemetry/counter.ts'
 import { decodeNative, encodeNative } from '../../src/telemetry/native.ts'
 import { rollups } from '../../src/telemetry/rollups.ts'
 import { type ColumnType, type Kind, kinds, type Table } from '../../src/telemetry/table.ts'
@@ -298,6 +307,53 @@ export function telemetryStoreContract(name: string, createBackend: () => Backen
       })
       expect(await ask('in.interface')).toContain('by SNMP')
       await store.fillNames({ networks: [], applications: [], interfaces: [] })
+    })
+
+    test('flows and counters of an interface are told side by side, restarts left out', async () => {
+      const exporter = '192.0.2.79'
+      const begin = Math.floor(Date.now() / 60_000) * 60 - 600
+      const readings: [source: 1 | 2, after: number, inOctets: bigint][] = [
+        ...([0, 60, 120].map(after => [1, after, 2n ** 40n + BigInt(after)]) as never[]),
+        // It was restarted, and counted from zero.
+        [1, 180, 5n],
+        [1, 240, 125n],
+        [2, 0, 7n],
+        [2, 240, 247n],
+      ]
+      const batch = createBatch(tables.counter, 100, () => {})
+      for (const [source, after, inOctets] of readings) {
+        writeCounters(
+          batch,
+          parseAddress(exporter)!,
+          { ...noCounters, index: 7, oper: 1, inOctets, outOctets: 2n * inOctets },
+          1000 * (begin + after),
+        )
+        batch.cells.source.values[batch.rows - 1] = source
+      }
+      await store.insertSegment(id('counter', readings.length), encodeNative(batch))
+      const range = { from: 1000 * begin, to: 1000 * (begin + 300) }
+      const ask = async <Row>({ text, params }: Sql) => (await store.query<Row>(text, params)).rows
+      const counted = await ask<CountedTraffic>(countedTraffic({ range, exporter }))
+      expect(counted).toMatchObject([
+        { exporter, index: 7, source: 1, seconds: 180, inOctets: 240, outOctets: 480, oper: 1 },
+        { exporter, index: 7, source: 2, seconds: 240, inOctets: 240, outOctets: 480 },
+      ])
+      expect([...bestCounted(counted).values()]).toMatchObject([{ source: 2 }])
+
+      await store.insertSegment(id('flow', 2), flowsOfThings(exporter, 0))
+      const now = Math.ceil(Date.now() / 60_000) * 60_000
+      const today = { from: now - 600_000, to: now }
+      for (const table of trafficTables) {
+        if (!interfaceColumns.every(name => table.columns.has(name)) || table.step > 60) continue
+        const traffic = { pieces: [{ table, range: today }], table, range: today, exporter }
+        const rows = await ask(
+          interfaceTraffic({ ...traffic, sampling: new Map([[exporter, 10]]) }),
+        )
+        expect(rows).toMatchObject([
+          { exporter, index: 7, inIngress: 1000, inEgress: 0 },
+          { exporter, index: 8, inIngress: 1000, outIngress: 0 },
+        ])
+      }
     })
 
     test('an address has the country and the system that are known of it', async () => {
@@ -587,6 +643,12 @@ async function rollUpAtLast(store: TelemetryStore) {
       if (performance.now() > deadline) throw error
     }
   }
+}
+
+const noCounters = {
+  ...{ index: 0, oper: 0, inOctets: 0n, inUnicast: 0n, inMulticast: 0n, inBroadcast: 0n },
+  ...{ inDiscards: 0n, inErrors: 0n, outOctets: 0n, outUnicast: 0n, outMulticast: 0n },
+  ...{ outBroadcast: 0n, outDiscards: 0n, outErrors: 0n },
 }
 
 /** One flow with everything that an exporter has names of, and one without. */

@@ -21,6 +21,8 @@ const load = {
   device: () => import('./pages/device.tsx'),
   failover: () => import('./pages/failover.tsx'),
   collectors: () => import('./pages/collectors.tsx'),
+  exporters: () => import('./pages/exporters.tsx'),
+  exporter: () => import('./pages/exporter.tsx'),
   settings: () => import('./pages/settings.tsx'),
 }
 
@@ -152,6 +154,22 @@ const collectors = createRoute({
   path: '/collectors',
   component: lazyRouteComponent(load.collectors, 'CollectorsPage'),
 })
+const exporters = createRoute({
+  getParentRoute: () => root,
+  path: '/exporters',
+  validateSearch: (search: Raw): { find?: string; only?: 'trouble' } =>
+    present<{ find?: string; only?: 'trouble' }>({
+      find: textOf(search.find),
+      only: textOf(search.only) === 'trouble' ? 'trouble' : undefined,
+    }),
+  component: lazyRouteComponent(load.exporters, 'ExportersPage'),
+})
+const exporter = createRoute({
+  getParentRoute: () => root,
+  path: '/exporters/$address',
+  validateSearch: (search: Raw): RangeSearch => rangeOf(search),
+  component: lazyRouteComponent(load.exporter, 'ExporterPage'),
+})
 const settingsTabs = ['general', 'names', 'tokens', 'audit'] as const
 type SettingsTab = (typeof settingsTabs)[number]
 const settings = createRoute({
@@ -173,6 +191,8 @@ export const router = createRouter({
     device,
     failover,
     collectors,
+    exporters,
+    exporter,
     settings,
   ]),
   parseSearch,

@@ -1,6 +1,7 @@
 import type { Condition } from '../../alarms/watch.ts'
 import type { Handlers } from '../../api/handler.ts'
 import { type DeviceStores, deviceRoutes } from '../../api/routes/devices.ts'
+import { exporterHealthRoutes } from '../../api/routes/exporter-health.ts'
 import { exporterRoutes } from '../../api/routes/exporters.ts'
 import { interfaceRoutes } from '../../api/routes/interfaces.ts'
 import { logRoutes, type SyslogFeed } from '../../api/routes/logs.ts'
@@ -80,6 +81,12 @@ export function createHandlers(deps: {
 }): Handlers {
   const { clock, write } = deps
   const now = () => clock.wall()
+  const collectors = () =>
+    deps.collectors().map(({ state, seenAt }) => ({
+      state,
+      seenAt: new Date(seenAt).toISOString(),
+      online: now() - seenAt <= collectorAwayMs,
+    }))
   return {
     ...sessionRoutes({
       stores: deps.logIns,
@@ -108,6 +115,14 @@ export function createHandlers(deps: {
       sampling: deps.directory.sampling,
     }),
     ...exporterRoutes({ exporters: deps.exporters, write }),
+    ...exporterHealthRoutes({
+      ...{ interfaces: deps.interfaces, now },
+      ask: askOf(deps.telemetry),
+      keptSince: deps.telemetry.keptSince,
+      sampling: deps.directory.sampling,
+      deviceAt: deps.directory.nameOf,
+      collectors,
+    }),
     ...interfaceRoutes({
       ...{ interfaces: deps.interfaces, accesses: deps.snmpAccesses, write },
       poller: deps.interfaceNames,
@@ -128,12 +143,7 @@ export function createHandlers(deps: {
       alarms: deps.alarms,
       audit: deps.audit,
       write,
-      collectors: () =>
-        deps.collectors().map(({ state, seenAt }) => ({
-          state,
-          seenAt: new Date(seenAt).toISOString(),
-          online: now() - seenAt <= collectorAwayMs,
-        })),
+      collectors,
     }),
   }
 }

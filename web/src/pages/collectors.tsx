@@ -1,11 +1,10 @@
 import { Link } from '@tanstack/react-router'
 import { type AnswerOf, useAnswer } from '../api/hooks.ts'
-import { formatName } from '../format/ports.ts'
-import { formatBytes, formatCount, formatDuration, formatShare } from '../format/units.ts'
+import { formatBytes, formatCount } from '../format/units.ts'
 import { Panel, Tag } from '../parts/panel.tsx'
+import { Problems } from '../parts/problems.tsx'
 import { Answered, Empty } from '../parts/states.tsx'
 import { Ago } from '../parts/when.tsx'
-import { ExporterSampling, useSetRates } from './exporter-sampling.tsx'
 
 type Collector = AnswerOf<'listCollectors'>['collectors'][number]
 type State = Collector['state']
@@ -57,37 +56,35 @@ export function CollectorsPage() {
 function CollectorPanels({ collector }: { collector: Collector }) {
   const { state, online, seenAt } = collector
   return (
-    <>
-      <Panel
-        title={state.name}
-        note={
-          <>
-            version {state.version} · started <Ago at={state.startedAt} /> · spool{' '}
-            <span className="mono">{state.id.slice(0, 8)}</span>
-          </>
-        }
-        actions={
-          <>
-            {!online && (
-              <span className="dim">
-                last seen <Ago at={seenAt} />
-              </span>
-            )}
-            <Tag tone={online ? 'ok' : 'bad'}>{online ? 'online' : 'offline'}</Tag>
-          </>
-        }
-        flush
-      >
-        <div className="collector-parts">
-          <Listeners state={state} />
-          <div className="stack" style={{ gap: 0 }}>
-            <Kinds state={state} />
-            <Deliveries state={state} />
-          </div>
+    <Panel
+      title={state.name}
+      note={
+        <>
+          version {state.version} · started <Ago at={state.startedAt} /> · spool{' '}
+          <span className="mono">{state.id.slice(0, 8)}</span>
+        </>
+      }
+      actions={
+        <>
+          {!online && (
+            <span className="dim">
+              last seen <Ago at={seenAt} />
+            </span>
+          )}
+          <Tag tone={online ? 'ok' : 'bad'}>{online ? 'online' : 'offline'}</Tag>
+        </>
+      }
+      flush
+    >
+      <div className="collector-parts">
+        <Listeners state={state} />
+        <div className="stack" style={{ gap: 0 }}>
+          <Kinds state={state} />
+          <Deliveries state={state} />
         </div>
-      </Panel>
+      </div>
       <Exporters state={state} />
-    </>
+    </Panel>
   )
 }
 
@@ -218,108 +215,25 @@ function Deliveries({ state }: { state: State }) {
   )
 }
 
-function Problems({ problems }: { problems: Record<string, number> }) {
-  const entries = Object.entries(problems)
-    .filter(([, count]) => count > 0)
-    .toSorted((a, b) => b[1] - a[1])
-  if (entries.length === 0) return <span className="dim">none</span>
-  return (
-    <span className="row tight">
-      {entries.map(([reason, count]) => (
-        <Tag key={reason} tone="warn">
-          {reason.replaceAll(/[-_]/g, ' ')} {formatCount(count)}
-        </Tag>
-      ))}
-    </span>
-  )
-}
-
 function Exporters({ state }: { state: State }) {
-  const rates = useSetRates()
+  const count = new Set(state.exporters.map(({ exporter }) => exporter)).size
+  if (count > 0) {
+    return (
+      <p className="dim panel-body">
+        It hears{' '}
+        <Link to="/exporters" search={{ find: state.name }}>
+          {formatCount(count)} exporters
+        </Link>
+        .
+      </p>
+    )
+  }
   return (
-    <Panel title={`Exporters of ${state.name}`} note={`${state.exporters.length}`} flush>
-      {state.exporters.length === 0 ? (
-        <Empty title="No flows yet">
-          Send NetFlow to port {portOf(state, 'netflow') ?? 2055}, IPFIX to{' '}
-          {portOf(state, 'ipfix') ?? 4739} or sFlow to {portOf(state, 'sflow') ?? 6343} of this
-          collector.
-        </Empty>
-      ) : (
-        <div className="table-scroll">
-          <table className="t" data-testid="exporters-table">
-            <thead>
-              <tr>
-                <th>Exporter</th>
-                <th>Format</th>
-                <th className="num" title="Source id, observation domain or sub-agent">
-                  Domain
-                </th>
-                <th className="num">Records</th>
-                <th className="num" title="By the sequence numbers">
-                  Lost
-                </th>
-                <th className="num" title="Its clock minus ours">
-                  Skew
-                </th>
-                <th>Sampling</th>
-                <th className="num" title="Records waiting for their template">
-                  Held
-                </th>
-                <th>Problems</th>
-                <th>Last</th>
-              </tr>
-            </thead>
-            <tbody>
-              {state.exporters.map(exporter => (
-                <tr key={`${exporter.exporter} ${exporter.version} ${exporter.domain}`}>
-                  <td className="mono">
-                    <Link
-                      to="/traffic"
-                      search={{ range: '1h', where: [`exporter=${exporter.exporter}`] }}
-                    >
-                      {exporter.exporter}
-                    </Link>
-                  </td>
-                  <td className="nowrap">{formatName(exporter.version)}</td>
-                  <td className="num dim">{exporter.domain}</td>
-                  <td className="num">{formatCount(exporter.records)}</td>
-                  <td className="num">
-                    <Amount value={exporter.lost} tone="bad" />
-                    {exporter.lost > 0 && (
-                      <span className="dim">
-                        {' '}
-                        ({formatShare(exporter.lost, exporter.lost + exporter.datagrams)})
-                      </span>
-                    )}
-                  </td>
-                  <td className="num">
-                    {exporter.skewMs === null ? (
-                      <span className="dim">–</span>
-                    ) : (
-                      <span className={Math.abs(exporter.skewMs) > 5000 ? 'warn' : undefined}>
-                        {formatDuration(exporter.skewMs)}
-                      </span>
-                    )}
-                  </td>
-                  <td>
-                    <ExporterSampling exporter={exporter} set={rates.get(exporter.exporter)} />
-                  </td>
-                  <td className="num">
-                    <Amount value={exporter.held} tone="warn" />
-                  </td>
-                  <td>
-                    <Problems problems={exporter.problems} />
-                  </td>
-                  <td className="dim">
-                    <Ago at={exporter.lastReceived} />
-                  </td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
-      )}
-    </Panel>
+    <Empty title="No flows yet">
+      Send NetFlow to port {portOf(state, 'netflow') ?? 2055}, IPFIX to{' '}
+      {portOf(state, 'ipfix') ?? 4739} or sFlow to {portOf(state, 'sflow') ?? 6343} of this
+      collector.
+    </Empty>
   )
 }
 

@@ -1,19 +1,14 @@
 import { Modal, TextInput } from '@mantine/core'
 import { IconPencil } from '@tabler/icons-react'
 import { useState } from 'react'
-import { type AnswerOf, useAnswer, useChange } from '../api/hooks.ts'
+import { useChange } from '../api/hooks.ts'
 import { FormEnd } from '../parts/form-end.tsx'
 import { WriteIcon } from '../parts/write-button.tsx'
+import type { Heard } from '../search/exporters.ts'
 
-type Exporter = AnswerOf<'listCollectors'>['collectors'][number]['state']['exporters'][number]
+type Exporter = Pick<Heard, 'exporter' | 'sampling'>
 
 const mostPackets = 4_294_967_295
-
-/** The rates that people have set, by exporter. */
-export function useSetRates(): ReadonlyMap<string, number> {
-  const { data } = useAnswer('listExporters', {}, { every: 10_000 })
-  return new Map(data?.exporters.map(({ address, sampling }) => [address, sampling!]))
-}
 
 /** By what the counters of an exporter are multiplied, who says so, and how to say otherwise. */
 export function ExporterSampling(props: { exporter: Exporter; set: number | undefined }) {
@@ -49,7 +44,10 @@ function rateText(rate: number): string {
 
 function SetSampling(props: { address: string; set: number | undefined; onClose: () => void }) {
   const { address, set, onClose } = props
-  const change = useChange('setExporter', ['listExporters', 'listAudit', 'getTrafficSeries'])
+  const change = useChange('setExporter', [
+    ...(['listExporters', 'listHeardExporters', 'compareExporters', 'listAudit'] as const),
+    ...(['getTrafficSeries', 'getTrafficTop', 'getExporterInterfaces'] as const),
+  ])
   const [value, setValue] = useState(set === undefined ? '' : String(set))
   const sampling = value.trim() === '' ? null : Number(value)
   const wrong = sampling !== null && !(sampling >= 1 && sampling <= mostPackets)

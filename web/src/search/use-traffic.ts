@@ -59,3 +59,19 @@ export function useTrafficTop(question: TrafficQuestion & { by: string; limit: n
     placeholderData: keepPreviousData,
   })
 }
+
+/** The interfaces of an exporter, by flows and by counters. */
+export function useExporterInterfaces(address: string, range: Range) {
+  const client = useClient()
+  return useQuery<AnswerOf<'getExporterInterfaces'>, ApiError>({
+    queryKey: ['getExporterInterfaces', address, range],
+    queryFn: ({ signal }) =>
+      client.call(
+        'getExporterInterfaces',
+        { params: { address }, query: boundsQuery(boundsOf(range, Date.now())) },
+        { signal },
+      ),
+    refetchInterval: refreshOf(range),
+    placeholderData: keepPreviousData,
+  })
+}

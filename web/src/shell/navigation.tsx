@@ -2,6 +2,7 @@ import {
   IconActivity,
   IconAffiliate,
   IconAlignLeft,
+  IconAntenna,
   IconChartAreaLine,
   IconDatabaseImport,
   IconRouter,
@@ -16,6 +17,7 @@ const pages = [
   { to: '/devices', label: 'Devices', icon: IconRouter, testId: 'nav-devices' },
   { to: '/failover', label: 'Failover', icon: IconAffiliate, testId: 'nav-failover' },
   { to: '/collectors', label: 'Collectors', icon: IconDatabaseImport, testId: 'nav-collectors' },
+  { to: '/exporters', label: 'Exporters', icon: IconAntenna, testId: 'nav-exporters' },
   { to: '/settings', label: 'Settings', icon: IconSettings, testId: 'nav-settings' },
 ] as const
 
