@@ -251,7 +251,7 @@ export function createHttp(deps: HttpDeps, config: HttpConfig): HttpServer {
     reply: FastifyReply,
   ) {
     const gone = goneWith(reply)
-    const late = AbortSignal.timeout(requestDeadlineMs)
+    const late = AbortSignal.timeout(endpoint.deadlineMs ?? requestDeadlineMs)
     const call = await admit(name, endpoint, request, reply)
     const signal = AbortSignal.any([gone, late])
     if (call === 'elsewhere') {

@@ -26,7 +26,11 @@ beforeAll(async () => {
   const telemetry = createTelemetryStore({ ...base, connection })
   engine = createSequence([connection, telemetry])
   await engine.start()
-  edge = await startEdge({ ask: askOf(telemetry) })
+  edge = await startEdge({
+    ask: askOf(telemetry),
+    estimate: ({ text, params }) => telemetry.estimate(text, params),
+    progress: telemetry.progress,
+  })
 }, 60_000)
 afterAll(async () => {
   await edge?.stop()
@@ -52,6 +56,11 @@ const questions = [
   'traffic/series?by=src.addr&groups=50&metric=packets&where=src.addr=010.0.0.1&where=dst.port=9999999999',
   'traffic/series?by=dst.port&metric=flows&where=dst.addr=FE80::1%25eth0&where=dst.port=0000000443',
   'traffic/top?by=src.addr,dst.addr,src.port,dst.port&limit=10000',
+  'traffic/top?by=application,in.interface,vrf.name',
+  'traffic/progress/7c9e6679-7425-40de-944b-e07fc1f90ae7',
+  'exporters/heard',
+  'exporters/compared',
+  'exporters/192.0.2.1/interfaces',
 ]
 
 test.each(

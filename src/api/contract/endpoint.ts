@@ -21,6 +21,8 @@ export interface Endpoint {
   params?: z.ZodObject
   query?: z.ZodObject
   body?: z.ZodObject
+  /** How long it may take, if not as long as most. */
+  deadlineMs?: number
   /** `stream`: server-sent events, each `data` a JSON of `response`. */
   stream?: boolean
   response: z.ZodType
@@ -41,6 +43,8 @@ export const errorCodes = {
   /** The body names the active server. */
   'not-active': 409,
   conflict: 409,
+  /** A question that would take too long; `anyway` asks it all the same. */
+  'too-large': 422,
   'too-many-requests': 429,
   internal: 500,
   unavailable: 503,

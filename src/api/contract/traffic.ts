@@ -25,16 +25,46 @@ const source = z.object({
   elapsedMs: z.number(),
 })
 
+/** What every question may say of itself. */
+const asking = {
+  ask: z
+    .uuid()
+    .optional()
+    .describe('A name for this question, under which `/traffic/progress/:ask` says how far it is'),
+  anyway: z
+    .literal('true')
+    .optional()
+    .describe('Ask it although it was refused with `too-large`; it may take ten minutes'),
+}
+const deadlineMs = 610_000
+
 export const trafficEndpoints = {
+  getTrafficProgress: endpoint({
+    method: 'GET',
+    path: '/traffic/progress/:ask',
+    summary: 'How far a question about traffic is; to stop it, close its connection',
+    tag: 'traffic',
+    role: 'viewer',
+    write: false,
+    params: z.object({ ask: z.uuid() }),
+    response: z.object({
+      /** Null: it is not being worked on. */
+      progress: z
+        .object({ rowsRead: z.number(), rowsTotal: z.number(), elapsedMs: z.number() })
+        .nullable(),
+    }),
+  }),
   getTrafficSeries: endpoint({
     method: 'GET',
     path: '/traffic/series',
     summary: 'Traffic over time, the largest groups apart and the rest together',
+    deadlineMs,
     tag: 'traffic',
     role: 'viewer',
     write: false,
     query: z.object({
       ...timeRange,
+      ...asking,
       metric: trafficMetric.default('bits'),
       by: trafficDimension.optional(),
       groups: z.coerce.number().int().min(1).max(50).default(8),
@@ -55,11 +85,13 @@ export const trafficEndpoints = {
     method: 'GET',
     path: '/traffic/top',
     summary: 'The largest groups by one or more dimensions',
+    deadlineMs,
     tag: 'traffic',
     role: 'viewer',
     write: false,
     query: z.object({
       ...timeRange,
+      ...asking,
       by: z
         .string()
         .describe('Dimensions separated by commas, for example `src.addr,dst.addr`')

@@ -21,13 +21,27 @@ import { readRange } from './range.ts'
 export type Ask = <Row>(
   sql: Sql,
   signal: AbortSignal,
+  options?: AskOptions,
 ) => Promise<{ rows: Row[]; rowsRead: number; elapsedMs: number }>
+
+export interface AskOptions {
+  /** By which the engine finds it while it is at work. */
+  tag?: string
+  timeoutMs?: number
+}
 
 interface Sums {
   bytes: number
   packets: number
   flows: number
 }
+
+/** Rows a second, until questions have shown how many it is here. */
+const usualPace = 10e6
+/** An answer from fewer rows says nothing of the pace. */
+const enoughToTell = 5e6
+const longestSeconds = 20
+const anywayMs = 600_000
 
 export function trafficRoutes(deps: {
   ask: Ask
@@ -36,7 +50,42 @@ export function trafficRoutes(deps: {
   keptSince(table: string): number | undefined
   /** Rates that a person has set, by exporter. */
   sampling(): ReadonlyMap<string, number>
-}): Handlers<'getTrafficSeries' | 'getTrafficTop'> {
+  /** How many rows a question would read. */
+  estimate(sql: Sql): Promise<number>
+  /** How far questions are whose tags begin so. */
+  progress(
+    tag: string,
+  ): Promise<{ rowsRead: number; rowsTotal: number; elapsedMs: number } | undefined>
+}): Handlers<'getTrafficSeries' | 'getTrafficTop' | 'getTrafficProgress'> {
+  let pace = usualPace
+
+  /** Asks, unless that would take too long. @throws ApiError */
+  async function askWithin<Row>(
+    sql: Sql,
+    part: string,
+    { ask, anyway }: { ask?: string | undefined; anyway?: 'true' | undefined },
+    signal: AbortSignal,
+  ) {
+    if (anyway === undefined) {
+      const rows = await deps.estimate(sql)
+      const seconds = rows / pace
+      if (seconds > longestSeconds) {
+        throw new ApiError(
+          'too-large',
+          `this reads about ${Math.round(rows / 1e6)} million rows and takes about ${Math.round(seconds)} seconds; ask for a shorter time, for a dimension without addresses, or for it anyway`,
+        )
+      }
+    }
+    const answer = await deps.ask<Row>(sql, signal, {
+      ...(ask === undefined ? {} : { tag: `${tagOf(ask)}${part}` }),
+      ...(anyway === undefined ? {} : { timeoutMs: anywayMs }),
+    })
+    if (answer.rowsRead > enoughToTell) {
+      pace += (answer.rowsRead / (answer.elapsedMs / 1000) - pace) / 4
+    }
+    return answer
+  }
+
   /** The question's range in whole buckets, and the table that answers it. */
   function plan(asked: Range, by: readonly string[], where: readonly string[]) {
     const step = stepOf(asked)
@@ -48,13 +97,18 @@ export function trafficRoutes(deps: {
   }
 
   return {
+    async getTrafficProgress({ params }) {
+      return { progress: (await deps.progress(tagOf(params.ask))) ?? null }
+    },
+
     async getTrafficSeries({ query, signal }) {
       const asked = readRange(query, deps.now())
       const by = query.by === undefined ? [] : [query.by]
       const planned = question(() => plan(asked, by, query.where))
       const { step, range } = planned
       const sql = question(() => trafficSeries({ ...query, ...planned }))
-      const answer = await deps.ask<{ bucket: number; key: string; value: number }>(sql, signal)
+      type Row = { bucket: number; key: string; value: number }
+      const answer = await askWithin<Row>(sql, 'series', query, signal)
       const buckets = bucketsOf(range, step)
       return {
         ...rangeOf(range),
@@ -69,13 +123,13 @@ export function trafficRoutes(deps: {
       const asked = readRange(query, deps.now())
       const planned = question(() => plan(asked, query.by, query.where))
       const [top, total] = await Promise.all([
-        deps.ask<Sums & { keys: string[] }>(
+        askWithin<Sums & { keys: string[] }>(
           question(() => trafficTop({ ...query, ...planned })),
-          signal,
+          ...(['top', query, signal] as const),
         ),
-        deps.ask<Sums>(
+        askWithin<Sums>(
           question(() => trafficTotal({ ...query, ...planned })),
-          signal,
+          ...(['total', query, signal] as const),
         ),
       ])
       return {
@@ -86,6 +140,11 @@ export function trafficRoutes(deps: {
       }
     },
   }
+}
+
+/** Of no other question: the id is the caller's own. */
+function tagOf(ask: string): string {
+  return `ask-${ask}-`
 }
 
 function sourceOf(

@@ -1,5 +1,5 @@
 import { ApiError } from '../../api/handler.ts'
-import type { Ask } from '../../api/routes/traffic.ts'
+import type { Ask, AskOptions } from '../../api/routes/traffic.ts'
 import { EngineUnavailable, QueryFailed } from '../../store/clickhouse/errors.ts'
 import type { TelemetryStore } from '../../store/clickhouse/telemetry-store.ts'
 
@@ -12,9 +12,13 @@ export function askOf(telemetry: Pick<TelemetryStore, 'query'>): Ask {
   return async <Row>(
     sql: { text: string; params: Record<string, unknown> },
     signal: AbortSignal,
+    options: AskOptions = {},
   ) => {
     try {
-      const { rows, statistics } = await telemetry.query<Row>(sql.text, sql.params, { signal })
+      const { rows, statistics } = await telemetry.query<Row>(sql.text, sql.params, {
+        ...options,
+        signal,
+      })
       return { rows, rowsRead: statistics.rowsRead, elapsedMs: statistics.elapsedMs }
     } catch (error) {
       if (error instanceof EngineUnavailable) throw new ApiError('unavailable', error.message)

@@ -113,6 +113,8 @@ export function createHandlers(deps: {
       now,
       keptSince: deps.telemetry.keptSince,
       sampling: deps.directory.sampling,
+      estimate: ({ text, params }) => deps.telemetry.estimate(text, params),
+      progress: deps.telemetry.progress,
     }),
     ...exporterRoutes({ exporters: deps.exporters, write }),
     ...exporterHealthRoutes({

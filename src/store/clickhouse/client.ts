@@ -18,6 +18,8 @@ export interface QueryOptions {
   /** Ends the question in the engine too. */
   signal?: AbortSignal
   timeoutMs?: number
+  /** By which `progress` finds it; of its own. */
+  tag?: string
   /** Rows beyond are cut off, and `statistics.truncated` says so. */
   maxRows?: number
 }
@@ -154,6 +156,7 @@ export function createEngineClient(
         max_result_bytes: String(maxAnswerBytes),
         output_format_json_quote_64bit_integers: 0,
         session_timezone: 'UTC',
+        ...(options.tag === undefined ? {} : { log_comment: options.tag }),
       }
       const { data, statistics } = await attempt(
         // The engine ends a long question by itself; this is for an engine that hangs.

@@ -114,7 +114,9 @@ export function createSessionPool(config: {
       if (!query.settings.has(name)) assignments.push(`${name} = DEFAULT`)
     }
     slot.settings = new Set(query.settings.keys())
-    for (const [name, value] of query.settings) assignments.push(`${name} = ${quote(value)}`)
+    for (const [name, value] of query.settings) {
+      if (name !== 'log_comment') assignments.push(`${name} = ${quote(value)}`)
+    }
     for (const [name, value] of query.params) {
       slot.params.add(name)
       assignments.push(`param_${name} = ${quote(value)}`)
@@ -172,7 +174,8 @@ export function createSessionPool(config: {
     async run(query, write) {
       const slot = await take(query.signal)
       running++
-      const tag = `keepwatch-${tags++}`
+      // A caller that asks how far it is has named it.
+      const tag = query.settings.get('log_comment') ?? `keepwatch-${tags++}`
       let stopKilling = () => {}
       const onAbort = () => {
         stopKilling = killUntil(tag)

@@ -40,6 +40,10 @@ export interface TelemetryStore extends Component {
     params?: Record<string, unknown>,
     options?: QueryOptions,
   ): Promise<{ rows: T[]; statistics: QueryStatistics }>
+  /** How many rows the question would read, by the engine's index. */
+  estimate(sql: string, params?: Record<string, unknown>): Promise<number>
+  /** How far questions are whose tags begin so; undefined: none runs. */
+  progress(tag: string): Promise<Progress | undefined>
   /** Whether it has started and the engine answered last time. */
   ready(): boolean
   /** Names that questions look up, instead of those of before. @throws EngineUnavailable */
@@ -51,6 +55,13 @@ export interface TelemetryStore extends Component {
   rollUp(): Promise<void>
   /** Since when a table has everything, seconds since 1970; undefined: it cannot be asked. */
   keptSince(table: string): number | undefined
+}
+
+export interface Progress {
+  rowsRead: number
+  /** That are to be read in all, as far as the engine knows. */
+  rowsTotal: number
+  elapsedMs: number
 }
 
 export interface TelemetryStoreConfig {
@@ -250,6 +261,22 @@ export function createTelemetryStore(
       if (!started) throw notStarted()
       const ask = () => client.query<T>(sql, params, options)
       return sql.includes(recentTables[0]) ? rolling.read(ask) : ask()
+    },
+    async estimate(sql, params = {}) {
+      if (!started) throw notStarted()
+      const { rows: read } = await client.query<{ rows: number }>(`EXPLAIN ESTIMATE ${sql}`, params)
+      return read.reduce((sum, { rows }) => sum + Number(rows), 0)
+    },
+    async progress(tag) {
+      if (!started) throw notStarted()
+      const { rows: found } = await client.query<Progress & { queries: number }>(
+        `SELECT count() AS queries, sum(read_rows) AS rowsRead, max(elapsed) * 1000 AS elapsedMs,
+           sum(greatest(total_rows_approx, read_rows)) AS rowsTotal
+         FROM system.processes WHERE startsWith(Settings['log_comment'], {tag:String})`,
+        { tag },
+      )
+      const { queries, ...progress } = found[0]!
+      return queries === 0 ? undefined : progress
     },
     ready: () => started && client.reachable,
     async fillNames(names) {

@@ -24,6 +24,8 @@ interface Parameter {
 
 export interface CallOptions {
   signal?: AbortSignal | undefined
+  /** Instead of the usual bound, ms. */
+  withinMs?: number
 }
 
 export interface Client {
@@ -76,7 +78,7 @@ export function createClient(
     args: Parameter,
     options: CallOptions,
   ): Promise<Answer<Endpoints[N]>> {
-    const limit = deps.deadline(callMs)
+    const limit = deps.deadline(options.withinMs ?? callMs)
     const init: RequestInit = {
       method: routes[name][0],
       credentials: 'include',

@@ -39,6 +39,7 @@ export const routes: Routes = {
   startPreflight: ['POST', '/pair/preflight', false],
   getPreflight: ['GET', '/pair/preflight', false],
   getTrafficSeries: ['GET', '/traffic/series', false],
+  getTrafficProgress: ['GET', '/traffic/progress/:ask', false],
   getTrafficTop: ['GET', '/traffic/top', false],
   listHeardExporters: ['GET', '/exporters/heard', false],
   compareExporters: ['GET', '/exporters/compared', false],

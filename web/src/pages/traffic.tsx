@@ -2,9 +2,10 @@ import { ActionIcon, Button, Popover, SegmentedControl, Select, TextInput } from
 import { IconPlus, IconX } from '@tabler/icons-react'
 import { getRouteApi, Link } from '@tanstack/react-router'
 import { useState } from 'react'
+import { AnsweredQuestion } from '../parts/asked.tsx'
 import { Panel } from '../parts/panel.tsx'
 import { RangePicker } from '../parts/range-picker.tsx'
-import { Answered, Empty, Loading } from '../parts/states.tsx'
+import { Empty, Loading } from '../parts/states.tsx'
 import { colorsOf, TrafficChart } from '../parts/traffic-chart.tsx'
 import { labelOf } from '../parts/value.tsx'
 import type { TrafficSearch } from '../router.tsx'
@@ -43,7 +44,10 @@ export function TrafficPage() {
     void navigate({ search: previous => clean({ ...previous, ...change }) })
   }
 
-  const question = { range, metric, where }
+  const [anywayFor, setAnywayFor] = useState('')
+  const asked = JSON.stringify({ range, metric, where, by })
+  const onAnyway = () => setAnywayFor(asked)
+  const question = { range, metric, where, ...(anywayFor === asked ? { anyway: true } : {}) }
   const series = useTrafficSeries({ ...question, by: seriesBy, groups: 9 })
   const top = useTrafficTop({ ...question, by, limit: 50 })
 
@@ -95,8 +99,9 @@ export function TrafficPage() {
       </div>
       <Conditions where={where} onChange={next => go({ where: next })} />
       <Panel>
-        <Answered
+        <AnsweredQuestion
           query={series}
+          onAnyway={onAnyway}
           what="Could not load the traffic"
           loading={<Loading height={300} />}
           empty={data =>
@@ -128,7 +133,7 @@ export function TrafficPage() {
               }
             />
           )}
-        </Answered>
+        </AnsweredQuestion>
       </Panel>
       <Panel
         title={byLabel(by)}
@@ -139,8 +144,9 @@ export function TrafficPage() {
         }
         flush
       >
-        <Answered
+        <AnsweredQuestion
           query={top}
+          onAnyway={onAnyway}
           what="Could not load the largest groups"
           loading={<Loading rows={12} />}
           empty={data => data.rows.length === 0 && <Empty title="Nothing to list" />}
@@ -158,7 +164,7 @@ export function TrafficPage() {
               onPick={conditions => go({ where: addConditions(where, conditions) })}
             />
           )}
-        </Answered>
+        </AnsweredQuestion>
       </Panel>
     </>
   )

@@ -1,6 +1,5 @@
 import { Button, Skeleton } from '@mantine/core'
 import { IconAlertTriangle, IconRefresh } from '@tabler/icons-react'
-import type { UseQueryResult } from '@tanstack/react-query'
 import type { ReactNode } from 'react'
 import { reasonOf } from '../api/errors.ts'
 
@@ -71,7 +70,12 @@ export function Answered<T>({
   empty,
   children,
 }: {
-  query: Pick<UseQueryResult<T, Error>, 'data' | 'isError' | 'error' | 'refetch'>
+  query: {
+    data: T | undefined
+    isError: boolean
+    error: Error | null
+    refetch: () => unknown
+  }
   /** For the error: "Could not load the devices". */
   what: string
   loading?: ReactNode

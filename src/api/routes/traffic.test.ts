@@ -1,0 +1,68 @@
+import { expect, test } from 'vitest'
+import type { Sql } from '../../query/question.ts'
+import { trafficTables } from '../../query/traffic-tables.ts'
+import { ApiError, type HandlerCall } from '../handler.ts'
+import { type AskOptions, trafficRoutes } from './traffic.ts'
+
+const id = '7c9e6679-7425-40de-944b-e07fc1f90ae7'
+
+function setUp(options: { rowsToRead: number; rowsRead?: number; elapsedMs?: number }) {
+  const asked: AskOptions[] = []
+  const state = { ...{ rowsRead: 1, elapsedMs: 1 }, ...options, asked, tags: [] as string[] }
+  const routes = trafficRoutes({
+    async ask<Row>(_: Sql, __: AbortSignal, how: AskOptions = {}) {
+      asked.push(how)
+      return { rows: [] as Row[], rowsRead: state.rowsRead, elapsedMs: state.elapsedMs }
+    },
+    now: () => Date.parse('2026-05-01T12:00:00Z'),
+    keptSince: name => (trafficTables.some(table => table.name === name) ? 0 : undefined),
+    sampling: () => new Map(),
+    estimate: async () => state.rowsToRead,
+    async progress(tag) {
+      state.tags.push(tag)
+      return { rowsRead: 1, rowsTotal: 2, elapsedMs: 3 }
+    },
+  })
+  const series = (query: object = {}) =>
+    routes.getTrafficSeries({
+      ...{ signal: AbortSignal.timeout(1000), query: { metric: 'bits', where: [], ...query } },
+    } as unknown as HandlerCall<never>)
+  return { routes, state, series }
+}
+
+test('a question that is too large says how large before it is asked', async () => {
+  const { series, state } = setUp({ rowsToRead: 830e6 })
+  const refused = await series().catch((error: unknown) => error)
+  expect(refused).toBeInstanceOf(ApiError)
+  expect(refused).toMatchObject({
+    ...{ code: 'too-large', message: expect.stringMatching(/830 million rows .* 83 seconds/) },
+  })
+  expect(state.asked).toEqual([])
+})
+
+test('it is asked anyway for somebody who wants it, and for longer', async () => {
+  const { series, state } = setUp({ rowsToRead: 830e6 })
+  await series({ anyway: 'true' })
+  expect(state.asked).toEqual([{ timeoutMs: 600_000 }])
+})
+
+test('what is too large follows from how fast rows are read here', async () => {
+  const { series, state } = setUp({ rowsToRead: 300e6 })
+  await expect(series()).rejects.toThrow('300 million rows')
+  Object.assign(state, { rowsToRead: 100e6, rowsRead: 100e6, elapsedMs: 1000 })
+  for (let i = 0; i < 5; i++) await series()
+  state.rowsToRead = 300e6
+  await series()
+  expect(state.asked).toHaveLength(6)
+})
+
+test('a question with a name can be looked up by it, and by nothing shorter', async () => {
+  const { routes, state, series } = setUp({ rowsToRead: 1 })
+  await series({ ask: id })
+  expect(state.asked).toEqual([{ tag: `ask-${id}-series` }])
+  const call = { params: { ask: id } } as unknown as HandlerCall<never>
+  expect(await routes.getTrafficProgress(call)).toEqual({
+    progress: { rowsRead: 1, rowsTotal: 2, elapsedMs: 3 },
+  })
+  expect(state.tags).toEqual([`ask-${id}-`])
+})
