@@ -10,6 +10,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import type { Row } from '../../src/telemetry/native.ts'
+import { kinds as telemetryKinds } from '../../src/telemetry/table.ts'
 import { tables } from '../../src/telemetry/tables.ts'
 import {
   type Capture,
@@ -66,8 +67,7 @@ async function delivered(sent: Partial<Record<keyof CollectorProgram['ports'], n
   const look = async () => {
     const { listeners, kinds } = await collector.state()
     const [stored] = await server.query<Record<string, number>>(
-      `SELECT (SELECT count() FROM flow) AS flow, (SELECT count() FROM syslog) AS syslog,
-         (SELECT count() FROM trap) AS trap`,
+      `SELECT ${telemetryKinds.map(kind => `(SELECT count() FROM ${kind}) AS ${kind}`).join(', ')}`,
     )
     return { listeners, kinds, stored: stored! }
   }

@@ -192,7 +192,7 @@ function createMember(child: ChildProcess, settings: MemberSettings): AddressMem
         .split(' ')
         .filter(pid => pid !== '')
         .map(Number)
-        .find(pid => readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('keeper-process'))
+        .find(pid => commandOf(pid).includes('keeper-process'))
     },
     async metric(line) {
       const { text } = await member.ask('metrics', 'metrics')
@@ -254,4 +254,13 @@ function ended(child: ChildProcess): Promise<void> {
 
 function ip(...args: string[]): string {
   return execFileSync('ip', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
+}
+
+/** Empty if it has just ended. */
+function commandOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8')
+  } catch {
+    return ''
+  }
 }
