@@ -55,10 +55,12 @@ function pathOf(name: EndpointName): string {
     '/versions/:id/diff': '9',
     '/alarms/:id/acknowledge': '2',
     '/exporters/:address': '192.0.2.7',
+    '/exporters/:address/interfaces': '192.0.2.7',
+    '/traffic/progress/:ask': '7c9e6679-7425-40de-944b-e07fc1f90ae7',
     '/snmp-accesses/:id': ids.snmpAccess,
     '/pair/operations/:id': ids.operation,
   }
-  return `${basePath}${path.replace(/:(id|address)/, id[path] ?? '')}${samples[name]?.query ?? ''}`
+  return `${basePath}${path.replace(/:(id|address|ask)/, id[path] ?? '')}${samples[name]?.query ?? ''}`
 }
 
 const names = Object.keys(endpoints) as EndpointName[]

@@ -3,7 +3,7 @@ import { formatAddress, parseAddress } from '../telemetry/address.ts'
 import { counterTable } from '../telemetry/counter.ts'
 import { namedThing, nameTable } from '../telemetry/name.ts'
 import { addressText, type Range, type Sql } from './question.ts'
-import { trafficParts } from './traffic.ts'
+import { mapped, trafficParts } from './traffic.ts'
 import type { Piece, TrafficTable } from './traffic-tables.ts'
 
 /** Columns that `interfaceTraffic` reads. */
@@ -18,6 +18,8 @@ export interface InterfaceTraffic {
   inEgress: number
   outIngress: number
   outEgress: number
+  /** Of its first flow, or of the bucket that it is in; seconds since 1970. */
+  first: number
 }
 
 /** What an interface has counted between its readings of a range, by who said so. */
@@ -31,6 +33,9 @@ export interface CountedTraffic {
   outOctets: number
   discards: number
   errors: number
+  /** Of the first and the last reading, seconds since 1970. */
+  first: number
+  last: number
   /** Of the newest reading. */
   oper: number
   speed: number
@@ -44,25 +49,38 @@ export function interfaceTraffic(question: {
   sampling: ReadonlyMap<string, number>
   /** All of them, if it is not said. */
   exporter?: string
+  /** By exporter: nothing outside of that time counts (seconds since 1970), and no other exporter. */
+  spans?: ReadonlyMap<string, { from: number; to: number }>
 }): Sql {
-  const { exporter } = question
+  const { exporter, spans } = question
   const where = exporter === undefined ? [] : [`exporter=${exporter}`]
   const { bytes, source, params } = trafficParts({ ...question, where })
   const sum = (way: 'in' | 'out', metered: 'ingress' | 'egress') =>
     `toFloat64(sumIf(amount, way = '${way}' AND direction ${metered === 'egress' ? '=' : '!='} 1))`
+  const inSpan =
+    spans === undefined
+      ? ''
+      : `AND toUInt32(time) >= {spanFrom:Array(UInt32)}[indexOf({spanOf:Array(IPv6)}, sender)]
+         AND toUInt32(time) < {spanTo:Array(UInt32)}[indexOf({spanOf:Array(IPv6)}, sender)]`
+  if (spans !== undefined) {
+    params.spanOf = [...spans.keys()].map(mapped)
+    params.spanFrom = [...spans.values()].map(({ from }) => from)
+    params.spanTo = [...spans.values()].map(({ to }) => to)
+  }
   return {
     text: `
-      SELECT ${addressText('exporter')} AS exporter, index,
+      SELECT ${addressText('sender')} AS exporter, index,
         ${sum('in', 'ingress')} AS inIngress, ${sum('in', 'egress')} AS inEgress,
-        ${sum('out', 'ingress')} AS outIngress, ${sum('out', 'egress')} AS outEgress
+        ${sum('out', 'ingress')} AS outIngress, ${sum('out', 'egress')} AS outEgress,
+        toUInt32(min(time)) AS first
       FROM (
-        SELECT exporter, direction, ${bytes} AS amount,
+        SELECT exporter AS sender, time, direction, ${bytes} AS amount,
           arrayJoin([('in', in_if), ('out', out_if)]) AS place, place.1 AS way, place.2 AS index
         FROM ${source}
       )
-      WHERE index != 0
-      GROUP BY exporter, index
-      ORDER BY exporter, index`,
+      WHERE index != 0 ${inSpan}
+      GROUP BY sender, index
+      ORDER BY sender, index`,
     params,
   }
 }
@@ -95,6 +113,7 @@ export function countedTraffic(question: { range: Range; exporter?: string }): S
     text: `
       SELECT ${addressText('exporter')} AS exporter, if_index AS index, source,
         sum(elapsed) AS seconds, sum(inward) AS inOctets, sum(outward) AS outOctets,
+        toUInt32(min(time)) AS first, toUInt32(max(time)) AS last,
         sum(discarded) AS discards, sum(faulty) AS errors,
         argMax(oper, time) AS oper, argMax(speed, time) AS speed
       FROM (

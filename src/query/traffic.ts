@@ -185,7 +185,7 @@ function rateOf(sampling: ReadonlyMap<string, number>): Sql {
 }
 
 /** As an IPv6 column takes it. */
-function mapped(address: string): string {
+export function mapped(address: string): string {
   return address.includes(':') ? address : `::ffff:${address}`
 }
 

@@ -353,6 +353,15 @@ export function telemetryStoreContract(name: string, createBackend: () => Backen
           { exporter, index: 7, inIngress: 1000, inEgress: 0 },
           { exporter, index: 8, inIngress: 1000, outIngress: 0 },
         ])
+        const within = (from: number) =>
+          ask(
+            interfaceTraffic({
+              ...{ ...traffic, sampling: new Map() },
+              spans: new Map([[exporter, { from, to: from + 600 }]]),
+            }),
+          )
+        expect(await within(today.from / 1000)).toHaveLength(2)
+        expect(await within(today.from / 1000 - 600)).toEqual([])
       }
     })
 

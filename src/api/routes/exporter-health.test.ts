@@ -25,12 +25,14 @@ const state = {
   ].map(one => ({ kernelDrops: null, ...one })),
 } as unknown as State
 
+const hourAgo = now / 1000 - 3600
 const flow = (index: number, inIngress: number, inEgress = 0) => ({
   ...{ exporter: '192.0.2.7', index, inIngress, inEgress, outIngress: 0, outEgress: 0 },
+  first: hourAgo,
 })
 const counted = (index: number, source: number, seconds: number, inOctets: number) => ({
   ...{ exporter: '192.0.2.7', index, source, seconds, inOctets, outOctets: 0 },
-  ...{ discards: 0, errors: 0, oper: 1, speed: 1e9 },
+  ...{ discards: 0, errors: 0, oper: 1, speed: 1e9, first: hourAgo, last: hourAgo + seconds },
 })
 
 function setUp(flows: object[], counters: object[], said: object[] = []) {
@@ -90,10 +92,16 @@ test('flows are compared with the counters of the interfaces that both speak of'
 test('of two who count, the one that watched longer is believed, and neither if too short', async () => {
   const { routes, call } = setUp(
     [flow(7, 450_000), flow(8, 450_000)],
-    [counted(7, 1, 2000, 1), counted(7, 2, 3000, 3_000_000), counted(8, 2, 600, 1)],
+    [counted(7, 1, 2000, 1), counted(7, 2, 3000, 3_000_000), counted(8, 2, 500, 1)],
   )
   const { exporters } = await routes.compareExporters(call())
   expect(exporters).toMatchObject([{ interfaces: 1, counters: 8000 }])
+})
+
+test('who began to export in the middle is not compared with what was counted before', async () => {
+  const late = { ...flow(7, 450_000), first: hourAgo + 1200 }
+  const { routes, call } = setUp([late], [counted(7, 1, 3600, 3_000_000)])
+  expect(await routes.compareExporters(call())).toEqual({ exporters: [] })
 })
 
 test('an interface has its name by SNMP, or as the exporter says, or none', async () => {

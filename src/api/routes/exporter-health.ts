@@ -31,8 +31,10 @@ type State = z.output<typeof collectorState>
 type Health = State['exporters'][number]
 
 const comparedMs = 3_600_000
-/** Readings further apart than that part of the range say nothing of it. */
-const leastWatched = 0.3
+/** Counters that were watched for less are not compared. */
+const leastSeconds = 600
+/** Flows are told a minute or two after they began. */
+const slackSeconds = 180
 
 /** How exporters are, and their flows beside what interfaces count themselves. */
 export function exporterHealthRoutes(deps: {
@@ -46,24 +48,13 @@ export function exporterHealthRoutes(deps: {
   keptSince(table: string): number | undefined
   sampling(): ReadonlyMap<string, number>
 }): Handlers<'listHeardExporters' | 'compareExporters' | 'getExporterInterfaces'> {
-  /** @param exporter undefined: all of them */
-  async function compare(range: Range, signal: AbortSignal, exporter?: string) {
+  /** What is asked of the flows in a range, whole buckets of it. */
+  function planned(range: Range) {
     const step = stepOf(range)
     const whole = wholeBuckets(range, step)
     const choice = tableFor(interfaceColumns, whole, step, deps.keptSince)
     const pieces = piecesFor(choice, interfaceColumns, whole, deps.keptSince)
-    const of = exporter === undefined ? {} : { exporter }
-    const traffic = { table: choice.table, pieces, range: whole, sampling: deps.sampling(), ...of }
-    const [flows, counted] = await Promise.all([
-      deps.ask<InterfaceTraffic>(interfaceTraffic(traffic), signal),
-      deps.ask<CountedTraffic>(countedTraffic({ range, ...of }), signal),
-    ])
-    const seconds = (range.to - range.from) / 1000
-    const usable = counted.rows.filter(row => row.seconds >= leastWatched * seconds)
-    return {
-      ...{ table: choice.table.name, seconds: (whole.to - whole.from) / 1000 },
-      ...{ flows: flows.rows, counted: bestCounted(usable) },
-    }
+    return { table: choice.table, range: whole, pieces, sampling: deps.sampling() }
   }
 
   return {
@@ -91,16 +82,26 @@ export function exporterHealthRoutes(deps: {
 
     async compareExporters({ signal }) {
       const to = deps.now()
-      const { flows, counted, seconds } = await compare({ from: to - comparedMs, to }, signal)
+      const { table, range, sampling } = planned({ from: to - comparedMs, to })
+      const counted = await deps.ask<CountedTraffic>(countedTraffic({ range }), signal)
+      const own = bestCounted(counted.rows.filter(({ seconds }) => seconds >= leastSeconds))
+      const spans = spansOf(own.values())
+      if (spans.size === 0) return { exporters: [] }
+      const traffic = { table, pieces: [{ table, range }], range, sampling, spans }
+      const flows = await deps.ask<InterfaceTraffic>(interfaceTraffic(traffic), signal)
+      const first = firstOf(flows.rows)
       const sums = new Map<string, { interfaces: number; flows: number; counters: number }>()
-      for (const row of flows) {
-        const own = counted.get(`${row.exporter} ${row.index}`)
-        if (own === undefined || bytesIn(row) === 0) continue
+      for (const row of flows.rows) {
+        const counters = own.get(`${row.exporter} ${row.index}`)
+        const { from, to } = spans.get(row.exporter)!
+        // Who began to export in the middle of it has no flows of the time before.
+        if (first.get(row.exporter)! > from + slackSeconds) continue
+        if (counters === undefined || bytesIn(row) === 0) continue
         const sum = sums.get(row.exporter) ?? { interfaces: 0, flows: 0, counters: 0 }
         sums.set(row.exporter, sum)
         sum.interfaces++
-        sum.flows += (8 * bytesIn(row)) / seconds
-        sum.counters += (8 * own.inOctets) / own.seconds
+        sum.flows += (8 * bytesIn(row)) / (to - from)
+        sum.counters += (8 * counters.inOctets) / counters.seconds
       }
       return { exporters: [...sums].map(([exporter, sum]) => ({ exporter, ...sum })) }
     },
@@ -108,21 +109,27 @@ export function exporterHealthRoutes(deps: {
     async getExporterInterfaces({ params, query, signal }) {
       const address = readAddress(params.address)
       const range = readRange(query, deps.now())
-      const [{ flows, counted, seconds, table }, named] = await Promise.all([
-        compare(range, signal, address),
+      const question = { ...planned(range), exporter: address }
+      const [flows, counted, named, said] = await Promise.all([
+        deps.ask<InterfaceTraffic>(interfaceTraffic(question), signal),
+        deps.ask<CountedTraffic>(countedTraffic({ range, exporter: address }), signal),
         deps.interfaces.list(),
+        saidNames(address, signal),
       ])
+      // An average of the time in which there were any.
+      const begin = Math.max(question.range.from / 1000, firstOf(flows.rows).get(address) ?? 0)
+      const seconds = question.range.to / 1000 - begin
       const names = new Map(
         named.find(one => one.exporter === address)?.interfaces.map(one => [one.index, one]),
       )
-      const byIndex = new Map(flows.map(row => [row.index, row]))
-      const own = new Map([...counted.values()].map(row => [row.index, row]))
+      const byIndex = new Map(flows.rows.map(row => [row.index, row]))
+      const watched = counted.rows.filter(row => row.seconds > 0)
+      const own = new Map([...bestCounted(watched).values()].map(row => [row.index, row]))
       const indexes = [...new Set([...byIndex.keys(), ...own.keys(), ...names.keys()])]
-      const said = await saidNames(address, signal)
       return {
         from: new Date(range.from).toISOString(),
         to: new Date(range.to).toISOString(),
-        table,
+        table: question.table.name,
         interfaces: indexes
           .sort((a, b) => a - b)
           .map(index => {
@@ -159,6 +166,25 @@ export function exporterHealthRoutes(deps: {
     )
     return new Map(rows.map(row => [row.index, { ...row, speed: 0 }]))
   }
+}
+
+/** From the first to the last reading of any interface, by exporter. */
+function spansOf(rows: Iterable<CountedTraffic>): Map<string, { from: number; to: number }> {
+  const spans = new Map<string, { from: number; to: number }>()
+  for (const { exporter, first, last } of rows) {
+    const { from, to } = spans.get(exporter) ?? { from: first, to: last }
+    spans.set(exporter, { from: Math.min(from, first), to: Math.max(to, last) })
+  }
+  return spans
+}
+
+/** Time of the first flow, by exporter. */
+function firstOf(rows: readonly InterfaceTraffic[]): Map<string, number> {
+  const times = new Map<string, number>()
+  for (const { exporter, first } of rows) {
+    times.set(exporter, Math.min(times.get(exporter) ?? first, first))
+  }
+  return times
 }
 
 function readAddress(text: string): string {

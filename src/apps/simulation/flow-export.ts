@@ -2,6 +2,13 @@
  * Datagrams as exporters send them. Sources: Cisco "NetFlow export datagram format" (v5), RFC 3954
  * (v9), RFC 7011 (IPFIX), sFlow version 5 (sflow.org).
  */
+import {
+  ipfixNames,
+  netflow9Names,
+  type SimulatedCounters,
+  type SimulatedInterface,
+  sflowCounters,
+} from './interface-export.ts'
 import type { SimulatedFlow } from './traffic.ts'
 
 /** Turns flows into datagrams and keeps the sequence numbers; `now` in milliseconds since 1970. */
@@ -10,6 +17,8 @@ export interface FlowExport {
   readonly perDatagram: number
   /** @param flows at most `perDatagram` */
   encode(flows: readonly SimulatedFlow[], now: number): Buffer
+  /** What it says of its interfaces; v5 can say nothing. */
+  describe?(interfaces: readonly SimulatedInterface[], now: number): Buffer
 }
 
 const uptimeMs = 12 * 86_400_000
@@ -99,15 +108,20 @@ export function createNetflow9(boot: number, sourceId: number): FlowExport {
           out.writeUInt32BE((flow.end - boot) >>> 0, at + 4)
         }),
       ]
-      const header = Buffer.alloc(20)
-      header.writeUInt16BE(9, 0)
-      header.writeUInt16BE(flows.length + (withTemplate ? 1 : 0), 2)
-      putClock(header, 4, boot, now)
-      header.writeUInt32BE(sequence, 12)
-      header.writeUInt32BE(sourceId, 16)
-      sequence = (sequence + 1) >>> 0
-      return Buffer.concat([header, ...sets])
+      return message(flows.length + (withTemplate ? 1 : 0), sets, now)
     },
+    describe: (interfaces, now) => message(1 + interfaces.length, netflow9Names(interfaces), now),
+  }
+
+  function message(count: number, sets: readonly Buffer[], now: number): Buffer {
+    const header = Buffer.alloc(20)
+    header.writeUInt16BE(9, 0)
+    header.writeUInt16BE(count, 2)
+    putClock(header, 4, boot, now)
+    header.writeUInt32BE(sequence, 12)
+    header.writeUInt32BE(sourceId, 16)
+    sequence = (sequence + 1) >>> 0
+    return Buffer.concat([header, ...sets])
   }
 }
 
@@ -127,15 +141,20 @@ export function createIpfix(domain: number): FlowExport {
           out.writeBigUInt64BE(BigInt(flow.end), at + 8)
         }),
       ]
-      const header = Buffer.alloc(16)
-      header.writeUInt16BE(10, 0)
-      header.writeUInt16BE(16 + sets.reduce((sum, set) => sum + set.length, 0), 2)
-      header.writeUInt32BE(Math.floor(now / 1000), 4)
-      header.writeUInt32BE(sequence, 8)
-      header.writeUInt32BE(domain, 12)
-      sequence = (sequence + flows.length) >>> 0
-      return Buffer.concat([header, ...sets])
+      return message(flows.length, sets, now)
     },
+    describe: (interfaces, now) => message(interfaces.length, ipfixNames(interfaces), now),
+  }
+
+  function message(records: number, sets: readonly Buffer[], now: number): Buffer {
+    const header = Buffer.alloc(16)
+    header.writeUInt16BE(10, 0)
+    header.writeUInt16BE(16 + sets.reduce((sum, set) => sum + set.length, 0), 2)
+    header.writeUInt32BE(Math.floor(now / 1000), 4)
+    header.writeUInt32BE(sequence, 8)
+    header.writeUInt32BE(domain, 12)
+    sequence = (sequence + records) >>> 0
+    return Buffer.concat([header, ...sets])
   }
 }
 
@@ -143,23 +162,53 @@ export function createIpfix(domain: number): FlowExport {
 export function createSflow(boot: number, agent: string, rate: number): FlowExport {
   let sequence = 0
   let samples = 0
+  let readings = 0
+  const counters = new Map<number, SimulatedCounters>()
   return {
     perDatagram: 7,
-    encode(flows, now) {
-      const header = Buffer.alloc(28)
-      header.writeUInt32BE(5, 0)
-      header.writeUInt32BE(1, 4)
-      putAddress(header, agent, 8)
-      header.writeUInt32BE(0, 12)
-      header.writeUInt32BE(++sequence, 16)
-      header.writeUInt32BE((now - boot) >>> 0, 20)
-      header.writeUInt32BE(flows.length, 24)
-      return Buffer.concat([header, ...flows.map(flow => sample(flow))])
+    encode: (flows, now) => datagram(flows.map(sample), now),
+    describe(interfaces, now) {
+      readings++
+      return datagram(
+        interfaces.map(one => sflowCounters(one, readings, countersOf(one.index))),
+        now,
+      )
     },
+  }
+
+  function datagram(contents: readonly Buffer[], now: number): Buffer {
+    const header = Buffer.alloc(28)
+    header.writeUInt32BE(5, 0)
+    header.writeUInt32BE(1, 4)
+    putAddress(header, agent, 8)
+    header.writeUInt32BE(0, 12)
+    header.writeUInt32BE(++sequence, 16)
+    header.writeUInt32BE((now - boot) >>> 0, 20)
+    header.writeUInt32BE(contents.length, 24)
+    return Buffer.concat([header, ...contents])
+  }
+
+  function countersOf(index: number): SimulatedCounters {
+    const counted = counters.get(index) ?? {
+      ...{ inOctets: 0, inPackets: 0, outOctets: 0, outPackets: 0 },
+    }
+    counters.set(index, counted)
+    return counted
+  }
+
+  /** The sample stands for as many packets as the rate says. */
+  function countIn({ inIf, outIf }: SimulatedFlow, frameBytes: number) {
+    const [input, output] = [countersOf(inIf), countersOf(outIf)]
+    input.inOctets += rate * frameBytes
+    input.inPackets += rate
+    output.outOctets += rate * frameBytes
+    output.outPackets += rate
   }
 
   function sample(flow: SimulatedFlow): Buffer {
     const frame = ethernetFrame(flow)
+    const frameBytes = Math.min(1518, Math.round(flow.bytes / flow.packets) + 18)
+    countIn(flow, frameBytes)
     const padded = (frame.length + 3) & ~3
     const out = Buffer.alloc(8 + 32 + 8 + 16 + padded)
     out.writeUInt32BE(1, 0)
@@ -175,7 +224,7 @@ export function createSflow(boot: number, agent: string, rate: number): FlowExpo
     out.writeUInt32BE(1, 40)
     out.writeUInt32BE(16 + padded, 44)
     out.writeUInt32BE(1, 48)
-    out.writeUInt32BE(Math.min(1518, Math.round(flow.bytes / flow.packets) + 18), 52)
+    out.writeUInt32BE(frameBytes, 52)
     out.writeUInt32BE(4, 56)
     out.writeUInt32BE(frame.length, 60)
     frame.copy(out, 64)

@@ -11,6 +11,7 @@ import {
   createSflow,
   type FlowExport,
 } from './flow-export.ts'
+import type { SimulatedInterface } from './interface-export.ts'
 import { authenticationTrapV1, iosSyslog, linkTrap, linuxSyslog } from './notifications.ts'
 import { createRandom, type Random } from './random.ts'
 import { activityAt, conversation, type SimulatedFlow } from './traffic.ts'
@@ -47,6 +48,8 @@ const sliceMs = 300_000
 const pairsPerSlice = 320
 /** Many of the largest at the same moment would be a spike that nobody's day has. */
 const largestOfMany = 800_000
+const describeEveryMs = 10_000
+const describedAtOnce = 8
 const firstChangeMs = 20_000
 const changeEveryMs = 10 * 60_000
 
@@ -89,6 +92,19 @@ export function createSimulatedNetwork(
     for (const one of exporters) {
       const flows = conversations(one, now, pairsPerSecond * activityAt(now))
       send(one, flows, now)
+    }
+  }
+
+  /** Exporters say this again and again, for collectors that came later. */
+  function describeInterfaces() {
+    const now = clock.wall()
+    for (const { encoder, interfaces, send, port } of exporters) {
+      const all = Array.from({ length: interfaces }, (_, index) =>
+        interfaceOf(index + 1, interfaces),
+      )
+      for (let at = 0; at < all.length && encoder.describe; at += describedAtOnce) {
+        send(encoder.describe(all.slice(at, at + describedAtOnce), now), port, ports.host)
+      }
     }
   }
 
@@ -194,6 +210,7 @@ export function createSimulatedNetwork(
       if (config.history) history = sendHistory(stopping.signal)
       timers.push(
         setInterval(tick, secondMs),
+        setInterval(describeInterfaces, describeEveryMs),
         setInterval(logSomething, 4 * secondMs),
         setInterval(flapSomething, 45 * secondMs),
         setTimeout(changeSomething, firstChangeMs),
@@ -267,4 +284,11 @@ const chatter: Record<LoggingDevice['kind'], readonly (readonly [number, string]
     [6, 'ospfd: AdjChg: Nbr ADDRESS on eth0: Loading -> Full'],
     [4, 'kernel: nf_conntrack: table 80% full'],
   ],
+}
+
+/** The last two lead to the data centre and outside. */
+function interfaceOf(index: number, interfaces: number): SimulatedInterface {
+  const uplink = index === interfaces ? 'Internet' : 'data centre'
+  const description = index < interfaces - 1 ? `floor ${Math.ceil(index / 4)}` : uplink
+  return { index, name: `Gi1/0/${index}`, description }
 }

@@ -19,9 +19,11 @@ export function ExporterSampling(props: { exporter: Exporter; set: number | unde
     <span className="row tight nowrap">
       <span>
         {rateText(set ?? rate)}{' '}
-        <span className="dim">
-          ({set === undefined ? rule : `set here; by the exporter ${rateText(rate)}`})
-        </span>
+        {(set !== undefined || rule !== 'none') && (
+          <span className="dim">
+            ({set === undefined ? rule : `set here; by the exporter ${rateText(rate)}`})
+          </span>
+        )}
       </span>
       <WriteIcon
         needs="operator"

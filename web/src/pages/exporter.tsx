@@ -10,6 +10,7 @@ import { VirtualList } from '../parts/virtual-list.tsx'
 import { Ago } from '../parts/when.tsx'
 import { comparedText, type Heard, isSkewed } from '../search/exporters.ts'
 import { parseRange, rangeSearch } from '../search/range.ts'
+import { tableText } from '../search/source.ts'
 import { useExporterInterfaces } from '../search/use-traffic.ts'
 import { ExporterSampling } from './exporter-sampling.tsx'
 
@@ -78,7 +79,7 @@ export function ExporterPage() {
         note={
           interfaces.data === undefined
             ? undefined
-            : `${formatCount(interfaces.data.interfaces.length)} · flows from ${interfaces.data.table}`
+            : `${formatCount(interfaces.data.interfaces.length)} · flows from ${tableText(interfaces.data.table)}`
         }
         flush
       >
@@ -187,7 +188,7 @@ function Interfaces({ address, rows }: { address: string; rows: readonly Interfa
     <VirtualList
       label="Interfaces"
       testId="interfaces-table"
-      height={Math.min(560, 60 + 26 * rows.length)}
+      height={`min(70vh, max(320px, ${60 + 26 * rows.length}px))`}
       rows={rows}
       keyOf={one => String(one.index)}
       columns={[

@@ -131,13 +131,14 @@ function Exporters(props: {
       <VirtualList
         label="Exporters"
         testId="exporters-table"
-        height={Math.min(640, 60 + 26 * rows.length)}
+        height={`min(70vh, max(320px, ${60 + 26 * rows.length}px))`}
         rows={rows}
         keyOf={one => `${one.collector} ${one.exporter} ${one.version} ${one.domain}`}
         columns={[
           {
             head: 'Exporter',
-            width: 'minmax(150px, 1.4fr)',
+            width: 'minmax(140px, 1.4fr)',
+            narrow: 'minmax(110px, 1.4fr)',
             cell: one => (
               <Link
                 to="/exporters/$address"
@@ -149,29 +150,30 @@ function Exporters(props: {
               </Link>
             ),
           },
-          { head: 'Format', width: '96px', cell: one => formatName(one.version) },
-          { head: 'Domain', width: '80px', wide: true, cell: one => one.domain },
-          { head: 'Collector', width: '110px', wide: true, cell: one => one.collector },
-          { head: 'Records', width: '110px', wide: true, cell: one => formatCount(one.records) },
-          { head: 'Lost', width: '80px', cell: one => <Lost heard={one} /> },
-          { head: 'Clock', width: '90px', wide: true, cell: one => <Skew heard={one} /> },
+          { head: 'Format', width: '80px', cell: one => formatName(one.version) },
+          { head: 'Domain', width: '56px', wide: true, cell: one => one.domain },
+          { head: 'Collector', width: '88px', wide: true, cell: one => one.collector },
+          { head: 'Records', width: '84px', wide: true, cell: one => formatCount(one.records) },
+          { head: 'Lost', width: '52px', cell: one => <Lost heard={one} /> },
+          { head: 'Clock', width: '64px', wide: true, cell: one => <Skew heard={one} /> },
           {
             head: 'Sampling',
             width: 'minmax(110px, 0.8fr)',
+            wide: true,
             cell: one => <Rate heard={one} />,
           },
           {
             head: 'Against counters',
-            width: 'minmax(120px, 0.9fr)',
+            width: 'minmax(100px, 0.8fr)',
             wide: true,
             cell: one => <Against compared={compared.get(one.exporter)} heard={one} />,
           },
           {
             head: 'Trouble',
-            width: 'minmax(120px, 1.2fr)',
+            width: 'minmax(100px, 1.2fr)',
             cell: one => <Trouble heard={one} compared={compared.get(one.exporter)} />,
           },
-          { head: 'Last', width: '84px', cell: one => <Ago at={one.lastReceived} /> },
+          { head: 'Last', width: '64px', cell: one => <Ago at={one.lastReceived} /> },
         ]}
         detail={one => <Detail heard={one} />}
       />
@@ -195,8 +197,10 @@ function Rate({ heard: { sampling, set } }: { heard: Heard }) {
   const rate = set ?? sampling.rate
   return (
     <>
-      {rate === 1 ? 'none' : `1 in ${rate}`}{' '}
-      <span className="dim">({set === null ? sampling.rule : 'set here'})</span>
+      {rate === 1 ? 'none' : `1 in ${rate}`}
+      {(set !== null || sampling.rule !== 'none') && (
+        <span className="dim"> ({set === null ? sampling.rule : 'set here'})</span>
+      )}
     </>
   )
 }

@@ -11,12 +11,16 @@ const steps: Record<string, string> = {
   '1h': 'sums of an hour',
 }
 
-/** `1 234 sums of five minutes read in 12 ms`. */
-export function sourceText({ table, since, rowsRead, elapsedMs }: Source): string {
+/** `sums of a minute`; of several, each once. */
+export function tableText(table: string): string {
   const kinds = table
     .split(', ')
     .map(name => steps[name.slice(name.lastIndexOf('_') + 1)] ?? 'flows')
-  const rows = [...new Set(kinds)].join(' and ')
-  const read = `${formatCount(rowsRead)} ${rows} read in ${Math.round(elapsedMs)} ms`
+  return [...new Set(kinds)].join(' and ')
+}
+
+/** `1 234 sums of five minutes read in 12 ms`. */
+export function sourceText({ table, since, rowsRead, elapsedMs }: Source): string {
+  const read = `${formatCount(rowsRead)} ${tableText(table)} read in ${Math.round(elapsedMs)} ms`
   return since === null ? read : `${read} · nothing as fine is kept before ${formatMoment(since)}`
 }
