@@ -34,7 +34,7 @@ describe('a traffic question', () => {
 
   test('over time divides bits by the step and flows not', () => {
     const of = (metric: 'bits' | 'flows') =>
-      trafficSeries({ ...raw, range: hour, step: 30, metric, groups: 5, where: [] }).text
+      trafficSeries({ ...raw, range: hour, step: 30, metric, where: [] }).text
     expect(of('bits')).toContain('/ {step:UInt32}')
     expect(of('flows')).not.toContain('/ {step:UInt32}')
   })

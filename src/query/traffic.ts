@@ -24,8 +24,8 @@ export interface TrafficQuestion {
   sampling: ReadonlyMap<string, number>
 }
 
-/** The key of the groups that are not among the largest. */
-const restKey = ''
+/** The key of all that is in no group of its own. */
+export const restKey = ''
 
 /** Columns that a question groups and filters by. @throws QuestionError */
 export function columnsOf(question: { by: readonly string[]; where: readonly string[] }): string[] {
@@ -67,53 +67,42 @@ export function trafficTotal(question: TrafficQuestion): Sql {
 
 /**
  * Traffic by bucket: rows `{bucket (s), key, value}`; bits and packets per second, flows per bucket.
- * With `by`, the largest `groups` have their own key and the rest has `restKey`.
+ * With `by` of those groups alone, which `trafficTop` has named; else of all traffic, the key empty.
  * @throws QuestionError
  */
 export function trafficSeries(
   question: TrafficQuestion & {
     step: number
     metric: TrafficMetric
-    by?: string | undefined
-    groups: number
+    by?: { dimension: string; keys: readonly string[] } | undefined
   },
 ): Sql {
-  const { sums, source, ...parts } = partsOf(question)
+  const { by } = question
+  const dimension = by && dimensionNamed(by.dimension)
+  const among = dimension && keysOf(dimension, by!.keys)
+  const { sums, source, params } = partsOf(question, undefined, among)
   const sum = question.metric === 'bits' ? `${sums.bytes} * 8` : sums[question.metric]
   const value = question.metric === 'flows' ? sum : `${sum} / {step:UInt32}`
-  const bucket = 'toUInt32(toStartOfInterval(time, toIntervalSecond({step:UInt32})))'
-  const params = { ...parts.params, step: question.step }
-  if (question.by === undefined) {
-    return {
-      text: `
-      SELECT ${bucket} AS bucket, '${restKey}' AS key, ${value} AS value
-      FROM ${source}
-      GROUP BY bucket
-      ORDER BY bucket`,
-      params,
-    }
-  }
-  const dimension = dimensionNamed(question.by)
-  const { expression } = dimension
-  const whole = partsOf(question, question.pieces, 'whole')
-  const order = question.metric === 'bits' ? 'bytes' : question.metric
   return {
     text: `
-      WITH largest AS (
-        SELECT ${expression} AS one
-        FROM ${whole.source}
-        GROUP BY one
-        ORDER BY ${whole.sums[order]} DESC, one
-        LIMIT {groups:UInt32}
-      )
-      SELECT ${bucket} AS bucket,
-        if(${expression} IN largest, ${textOf(dimension)}, '${restKey}') AS key,
-        ${value} AS value
+      SELECT toUInt32(toStartOfInterval(time, toIntervalSecond({step:UInt32}))) AS bucket,
+        ${dimension === undefined ? `'${restKey}'` : textOf(dimension)} AS key, ${value} AS value
       FROM ${source}
-      GROUP BY bucket, key
+      GROUP BY bucket${dimension === undefined ? '' : `, ${dimension.expression}`}
       ORDER BY bucket`,
-    params: { ...params, ...whole.params, groups: question.groups },
+    params: { ...params, step: question.step },
   }
+}
+
+/** That a row is in one of the groups, as `trafficTop` names them. */
+function keysOf({ type, expression }: TrafficDimension, keys: readonly string[]): Sql {
+  const [itsType, values] =
+    type === 'IPv6'
+      ? (['IPv6', keys.map(mapped)] as const)
+      : type === 'String'
+        ? (['String', keys] as const)
+        : (['UInt64', keys.map(Number)] as const)
+  return { text: `${expression} IN {among:Array(${itsType})}`, params: { among: values } }
 }
 
 /** Where a question's rows come from, with what they count as. @throws QuestionError */
@@ -124,19 +113,22 @@ export function trafficParts(
   return { source, params, bytes: `bytes * ${rateOf(question.sampling).text}` }
 }
 
-/** @param prefix of parameters, where a statement has two sets of pieces */
+/** @param among one more condition */
 function partsOf(
   question: TrafficQuestion,
   pieces: readonly Piece[] = [question],
-  prefix = 'piece',
+  among?: Sql | undefined,
 ) {
   const condition = conditionsOf(question)
+  if (among !== undefined) condition.parts.push(among.text)
   const rate = rateOf(question.sampling)
   const [only] = pieces
   const raw = pieces.length === 1 && only!.table.step === 1
-  const params: Record<string, unknown> = { ...condition.params, ...rate.params }
+  const params: Record<string, unknown> = {
+    ...{ ...condition.params, ...rate.params, ...among?.params },
+  }
   const sources = pieces.map(({ table, range }, index) => {
-    const name = `${prefix}${index}`
+    const name = `piece${index}`
     params[`${name}from`] = Math.floor(range.from / 1000)
     params[`${name}to`] = Math.ceil(range.to / 1000)
     // As a DateTime the engine would not take a number of few digits.

@@ -261,8 +261,9 @@ export function telemetryStoreContract(name: string, createBackend: () => Backen
       expect(Object.keys(await ask('src.network'))).toEqual(['not named'])
       expect(await ask('application', ['src.addr=192.0.2.1'])).toMatchObject({ https: 5 })
       const { text, params } = trafficSeries({
-        ...{ ...question, table: raw, step: 60, by: 'application', groups: 3, where: [] },
+        ...{ ...question, table: raw, step: 60, where: [] },
         ...{ metric: 'bits', sampling: new Map() },
+        by: { dimension: 'application', keys: ['https'] },
       })
       expect((await store.query(text, params)).rows.length).toBeGreaterThan(0)
     })

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { Sql } from '../../query/question.ts'
 import { trafficTables } from '../../query/traffic-tables.ts'
 import { ApiError, type HandlerCall } from '../handler.ts'
@@ -6,13 +6,19 @@ import { type AskOptions, trafficRoutes } from './traffic.ts'
 
 const id = '7c9e6679-7425-40de-944b-e07fc1f90ae7'
 
-function setUp(options: { rowsToRead: number; rowsRead?: number; elapsedMs?: number }) {
+function setUp(options: {
+  rowsToRead: number
+  rowsRead?: number
+  elapsedMs?: number
+  answer?: (sql: Sql) => object[]
+}) {
   const asked: AskOptions[] = []
   const state = { ...{ rowsRead: 1, elapsedMs: 1 }, ...options, asked, tags: [] as string[] }
   const routes = trafficRoutes({
-    async ask<Row>(_: Sql, __: AbortSignal, how: AskOptions = {}) {
+    async ask<Row>(sql: Sql, _: AbortSignal, how: AskOptions = {}) {
       asked.push(how)
-      return { rows: [] as Row[], rowsRead: state.rowsRead, elapsedMs: state.elapsedMs }
+      const rows = options.answer?.(sql) ?? []
+      return { rows: rows as Row[], rowsRead: state.rowsRead, elapsedMs: state.elapsedMs }
     },
     now: () => Date.parse('2026-05-01T12:00:00Z'),
     keptSince: name => (trafficTables.some(table => table.name === name) ? 0 : undefined),
@@ -59,10 +65,51 @@ test('what is too large follows from how fast rows are read here', async () => {
 test('a question with a name can be looked up by it, and by nothing shorter', async () => {
   const { routes, state, series } = setUp({ rowsToRead: 1 })
   await series({ ask: id })
-  expect(state.asked).toEqual([{ tag: `ask-${id}-series` }])
+  expect(state.asked).toEqual([{ tag: `ask-${id}-all` }])
   const call = { params: { ask: id } } as unknown as HandlerCall<never>
   expect(await routes.getTrafficProgress(call)).toEqual({
     progress: { rowsRead: 1, rowsTotal: 2, elapsedMs: 3 },
   })
   expect(state.tags).toEqual([`ask-${id}-`])
+})
+
+describe('a picture of groups and the table beneath it', () => {
+  const group = (key: string, bytes: number) => ({ keys: [key], bytes, packets: 1, flows: 1 })
+  const begin = Date.parse('2026-05-01T11:00:00Z') / 1000
+  /** Three addresses, in the first minute of the hour. */
+  function answer(sql: Sql): object[] {
+    if (/AS keys/.test(sql.text))
+      return [group('192.0.2.1', 30), group('192.0.2.2', 20), group('::1', 10)]
+    if (!/AS bucket/.test(sql.text)) return [{ bytes: 60, packets: 3, flows: 3 }]
+    if (!/among/.test(sql.text)) return [{ bucket: begin, key: '', value: 60 }]
+    expect(sql.params.among).toEqual(['::ffff:192.0.2.1', '::ffff:192.0.2.2'])
+    return [
+      { bucket: begin, key: '192.0.2.1', value: 30 },
+      { bucket: begin, key: '192.0.2.2', value: 20 },
+    ]
+  }
+  const query = { metric: 'bits', where: [], by: 'src.addr', groups: 2, limit: 2 }
+
+  test('show the largest groups, and the rest of all traffic', async () => {
+    const { series } = setUp({ rowsToRead: 1, answer })
+    const answered = await series(query)
+    expect(answered.series.map(({ key, values }) => [key, values[0]])).toEqual([
+      ['192.0.2.1', 30],
+      ['192.0.2.2', 20],
+      ['', 10],
+    ])
+  })
+
+  test('ask for the largest groups once', async () => {
+    const { routes, state, series } = setUp({ rowsToRead: 1, answer })
+    const call = { signal: AbortSignal.timeout(1000), query: { ...query, by: ['src.addr'] } }
+    const [, top] = await Promise.all([
+      series(query),
+      routes.getTrafficTop(call as unknown as HandlerCall<never>),
+    ])
+    expect(top.rows.map(({ keys }) => keys)).toEqual([['192.0.2.1'], ['192.0.2.2']])
+    expect(top.total.bytes).toBe(60)
+    // The groups, their series, the series of all, and the sum of all.
+    expect(state.asked).toHaveLength(4)
+  })
 })

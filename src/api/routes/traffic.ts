@@ -9,25 +9,30 @@ import {
 import {
   columnsOf,
   QuestionError,
+  restKey,
+  type TrafficMetric,
   trafficSeries,
   trafficTop,
   trafficTotal,
 } from '../../query/traffic.ts'
 import { type Choice, type Piece, piecesFor, tableFor } from '../../query/traffic-tables.ts'
 import { ApiError, type Handlers } from '../handler.ts'
+import { createSharedWork } from '../shared-work.ts'
 import { readRange } from './range.ts'
 
 /** Asks the telemetry engine. */
-export type Ask = <Row>(
-  sql: Sql,
-  signal: AbortSignal,
-  options?: AskOptions,
-) => Promise<{ rows: Row[]; rowsRead: number; elapsedMs: number }>
+export type Ask = <Row>(sql: Sql, signal: AbortSignal, options?: AskOptions) => Promise<Answer<Row>>
 
 export interface AskOptions {
   /** By which the engine finds it while it is at work. */
   tag?: string
   timeoutMs?: number
+}
+
+interface Answer<Row> {
+  rows: Row[]
+  rowsRead: number
+  elapsedMs: number
 }
 
 interface Sums {
@@ -36,12 +41,20 @@ interface Sums {
   flows: number
 }
 
+type TopRow = Sums & { keys: string[] }
+type SeriesRow = { bucket: number; key: string; value: number }
+
 /** Rows a second, until questions have shown how many it is here. */
 const usualPace = 10e6
 /** An answer from fewer rows says nothing of the pace. */
 const enoughToTell = 5e6
 const longestSeconds = 20
 const anywayMs = 600_000
+/** Groups that are asked for at least, so that the questions of one page are the same. */
+const sharedLimit = 51
+const sharedMs = 2000
+/** What is less of the whole comes of adding up in another order. */
+const rounding = 1e-9
 
 export function trafficRoutes(deps: {
   ask: Ask
@@ -58,6 +71,7 @@ export function trafficRoutes(deps: {
   ): Promise<{ rowsRead: number; rowsTotal: number; elapsedMs: number } | undefined>
 }): Handlers<'getTrafficSeries' | 'getTrafficTop' | 'getTrafficProgress'> {
   let pace = usualPace
+  const largest = createSharedWork<Answer<TopRow>>({ keepMs: sharedMs, most: 100 })
 
   /** Asks, unless that would take too long. @throws ApiError */
   async function askWithin<Row>(
@@ -103,43 +117,99 @@ export function trafficRoutes(deps: {
 
     async getTrafficSeries({ query, signal }) {
       const asked = readRange(query, deps.now())
-      const by = query.by === undefined ? [] : [query.by]
-      const planned = question(() => plan(asked, by, query.where))
+      const { by } = query
+      const planned = question(() => plan(asked, by === undefined ? [] : [by], query.where))
       const { step, range } = planned
-      const sql = question(() => trafficSeries({ ...query, ...planned }))
-      type Row = { bucket: number; key: string; value: number }
-      const answer = await askWithin<Row>(sql, 'series', query, signal)
       const buckets = bucketsOf(range, step)
+      const largest =
+        by === undefined ? undefined : await largestOf({ ...query, by: [by] }, planned, signal)
+      const keys = largest?.rows.slice(0, query.groups).map(row => row.keys[0]!) ?? []
+      const rest = largest === undefined || largest.rows.length > query.groups
+      const overall = rest ? overallOf(planned, asked, query.where) : undefined
+      const series = (plan: typeof planned, groups?: { dimension: string; keys: string[] }) =>
+        askWithin<SeriesRow>(
+          question(() => trafficSeries({ ...query, ...plan, by: groups })),
+          ...([groups ? 'series' : 'all', query, signal] as const),
+        )
+      const [all, groups] = await Promise.all([
+        overall && series(overall),
+        keys.length === 0 || by === undefined
+          ? undefined
+          : series(planned, { dimension: by, keys }),
+      ])
+      const answers = [largest, all, groups].filter(one => one !== undefined)
       return {
         ...rangeOf(range),
         step,
         times: buckets.map(bucket => new Date(bucket * 1000).toISOString()),
-        series: fillSeries(answer.rows, buckets),
-        source: sourceOf(planned, [answer]),
+        series: withRest(
+          fillSeries(groups?.rows ?? [], buckets),
+          fillSeries(all?.rows ?? [], buckets)[0]?.values,
+        ),
+        source: sourceOf(planned, answers),
       }
     },
 
     async getTrafficTop({ query, signal }) {
       const asked = readRange(query, deps.now())
       const planned = question(() => plan(asked, query.by, query.where))
+      const overall = overallOf(planned, asked, query.where)
       const [top, total] = await Promise.all([
-        askWithin<Sums & { keys: string[] }>(
-          question(() => trafficTop({ ...query, ...planned })),
-          ...(['top', query, signal] as const),
-        ),
+        largestOf(query, planned, signal),
         askWithin<Sums>(
-          question(() => trafficTotal({ ...query, ...planned })),
+          question(() => trafficTotal({ ...query, ...overall })),
           ...(['total', query, signal] as const),
         ),
       ])
       return {
         ...rangeOf(planned.range),
-        rows: top.rows.map(row => ({ keys: row.keys, ...sumsOf(row) })),
+        rows: top.rows.slice(0, query.limit).map(row => ({ keys: row.keys, ...sumsOf(row) })),
         total: sumsOf(total.rows[0] ?? { bytes: 0, packets: 0, flows: 0 }),
         source: sourceOf(planned, [top, total], planned.pieces),
       }
     },
   }
+
+  /** The largest groups: a picture and the table beneath it want the same at the same time. */
+  function largestOf(
+    query: {
+      by: readonly string[]
+      where: readonly string[]
+      metric: TrafficMetric
+      limit?: number
+      ask?: string | undefined
+      anyway?: 'true' | undefined
+    },
+    planned: ReturnType<typeof plan>,
+    signal: AbortSignal,
+  ): Promise<Answer<TopRow>> {
+    const { by, where, metric, anyway } = query
+    const limit = Math.max(sharedLimit, query.limit ?? 0)
+    const { range, step, sampling } = planned
+    const key = JSON.stringify([by, where, metric, limit, anyway, range, step, [...sampling]])
+    const sql = question(() => trafficTop({ ...query, ...planned, limit }))
+    return largest.get(key, signal, wanted => askWithin<TopRow>(sql, 'top', query, wanted))
+  }
+
+  /** Where all traffic that meets the conditions is read from: that needs no column to group by. */
+  function overallOf(planned: ReturnType<typeof plan>, asked: Range, where: readonly string[]) {
+    const overall = plan(asked, [], where)
+    // Not of a longer time than the groups.
+    return planned.since === undefined && overall.since === undefined ? overall : planned
+  }
+}
+
+/** What is in no group's series comes last; none where there is nothing. */
+function withRest(
+  groups: readonly { key: string; values: number[] }[],
+  all: readonly number[] | undefined,
+) {
+  if (all === undefined) return [...groups]
+  const values = all.map((value, index) => {
+    const left = groups.reduce((rest, one) => rest - one.values[index]!, value)
+    return left > rounding * value ? left : 0
+  })
+  return values.some(value => value > 0) ? [...groups, { key: restKey, values }] : [...groups]
 }
 
 /** Of no other question: the id is the caller's own. */
