@@ -21,20 +21,13 @@
  * Options: --interfaces 2000,20000,100000, --exporters N (500), --hours N (24), --rate flows/s
  * (250000), --rounds N (5), --json (one line, the last). An hour and more for all three sizes.
  */
-import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
-import { parse, stringify } from 'yaml'
-import { prepareDeployment, writeSettings } from '../../src/apps/pair/deployment.ts'
-import { defaultPorts, type Ports } from '../../src/apps/pair/ports.ts'
-import { createLog } from '../../src/lib/log.ts'
-import { freePort } from '../../src/lib/ports.ts'
-import { createEmbeddedPostgres } from '../../src/store/postgres/embedded.ts'
-import { openStored } from '../e2e/stored-numbers.ts'
 import type { DayReport, DayRun } from './day-sender.ts'
-import { cpuSecondsOf, udpSocketAt } from './proc.ts'
-import { end, messageFrom, openWorkshop } from './workshop.ts'
+import { bytesIn, cpuOf, rangeOf, type Site, startSite, watch } from './site.ts'
+import { messageFrom, openWorkshop } from './workshop.ts'
 
 interface Page {
   name: string
@@ -66,10 +59,8 @@ const pages: readonly Page[] = [
   traffic('source addresses, a day', 'src.addr', 24),
   { name: 'collectors and exporters', asks: ['/collectors'], hours: 0 },
 ]
-const deadlines = { startMs: 60_000, askMs: 120_000, storeMs: 3_600_000 }
+const deadlines = { startMs: 60_000, storeMs: 3_600_000 }
 const sampleMs = 500
-/** Merges go on for a while after the last insert. */
-const mergeDeadlineMs = 300_000
 
 const options = readOptions()
 const workshop = openWorkshop()
@@ -81,13 +72,6 @@ for (const interfaces of options.interfaces) {
 process.stdout.write(`${report(results)}\n`)
 if (options.json) process.stdout.write(`${JSON.stringify(results)}\n`)
 process.exit(0)
-
-interface Part {
-  pid: number
-  /** Without the processes that are measured by themselves. */
-  cpuSeconds(): number
-  peakBytes: number
-}
 
 interface Result {
   interfaces: number
@@ -128,7 +112,7 @@ function readOptions() {
 
 async function measure(interfaces: number): Promise<Result> {
   const dir = join(workshop.dir, String(interfaces))
-  const site = await startSite(dir)
+  const site = await startSite(workshop, dir, { collector: true })
   const sender = workshop.start(
     process.execPath,
     [
@@ -151,7 +135,7 @@ async function measure(interfaces: number): Promise<Result> {
   sender.send(run)
   const sent = await messageFrom<DayReport>(sender, deadlines.storeMs)
   say(`  sent ${millions(sent.flows)} flows in ${sent.seconds.toFixed(0)} s`)
-  const stored = await site.stored(sent.flows)
+  const stored = await site.stored(sent.flows, options.hours + 2)
   const seconds = (performance.now() - began) / 1000
   clearInterval(watching)
   const after = cpuOf(site.parts)
@@ -184,148 +168,7 @@ async function measure(interfaces: number): Promise<Result> {
   }
 }
 
-async function startSite(dir: string) {
-  const ports = {} as Ports
-  for (const name of Object.keys(defaultPorts) as (keyof Ports)[]) ports[name] = await freePort()
-  const deployment = await prepareDeployment(dir, ports)
-  const database = createEmbeddedPostgres(
-    { log: createLog({ level: 'error', part: 'postgres' }) },
-    { dataDir: deployment.file('postgres'), port: deployment.databasePort },
-  )
-  await database.start()
-  writeSettings(deployment, { databaseUrl: database.url })
-  const collectorFile = deployment.file('collector-1.yaml')
-  const settings = parse(readFileSync(collectorFile, 'utf8')) as { servers: { name: string }[] }
-  settings.servers = settings.servers.filter(({ name }) => name === 'server-a')
-  writeFileSync(collectorFile, stringify(settings))
-
-  async function start(what: string, file: string) {
-    const child = workshop.start(
-      process.execPath,
-      [
-        '--disable-warning=ExperimentalWarning',
-        join(import.meta.dirname, '../../src/main.ts'),
-        ...[what, '--settings', deployment.file(file)],
-      ],
-      { stdio: ['ignore', 'ignore', 'ignore', 'ipc'] },
-    )
-    await messageFrom(child, deadlines.startMs)
-    return child
-  }
-  const server = await start('server', 'server-a.yaml')
-  const collector = await start('collector', 'collector-1.yaml')
-  const base = `http://127.0.0.1:${ports.console}/api/v1`
-
-  async function ask<T>(path: string): Promise<T> {
-    const response = await fetch(`${base}${path}`, {
-      headers: { authorization: `Bearer ${deployment.token}` },
-      signal: AbortSignal.timeout(deadlines.askMs),
-    })
-    if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`)
-    return response.json() as Promise<T>
-  }
-
-  while ((await ask<{ role: string }>('/pair').catch(() => undefined))?.role !== 'active') {
-    await sleep(100)
-  }
-  const enginePid = childNamed(server.pid!, 'engine-process')
-  const parts: Record<string, Part> = {
-    collector: partOf(collector.pid!, []),
-    server: partOf(server.pid!, [enginePid]),
-    engine: partOf(enginePid, []),
-  }
-  const day = () => {
-    const to = Math.ceil(Date.now() / 3_600_000) * 3_600_000
-    return rangeOf(to, options.hours + 2)
-  }
-
-  return {
-    parts,
-    ask,
-    netflow: ports.netflow,
-    /** Waits until so many flows are in the engine, or nothing more comes. @returns how many are */
-    async stored(flows: number): Promise<number> {
-      const deadline = performance.now() + deadlines.storeMs
-      let seen = -1
-      let unchanged = 0
-      while (performance.now() < deadline) {
-        const { total } = await ask<{ total: { flows: number } }>(
-          `/traffic/top?by=version&metric=flows&${day()}`,
-        )
-        unchanged = total.flows === seen ? unchanged + 1 : 0
-        seen = total.flows
-        const waiting = udpSocketAt(ports.netflow)?.waiting ?? 0
-        if (seen >= flows || (unchanged > 40 && waiting === 0)) return seen
-        await sleep(250)
-      }
-      return seen
-    },
-    /** Waits for the engine to merge. */
-    async settled(): Promise<void> {
-      const deadline = performance.now() + mergeDeadlineMs
-      let cpu = cpuSecondsOf(enginePid)
-      while (performance.now() < deadline) {
-        await sleep(2000)
-        const now = cpuSecondsOf(enginePid)
-        if (now - cpu < 0.2) break
-        cpu = now
-      }
-    },
-    async stop() {
-      await end(collector)
-      await end(server)
-      await database.stop()
-    },
-  }
-}
-
-/** What a stopped server's engine holds, by flow. */
-async function bytesIn(dir: string, flows: number): Promise<Result['bytesPerFlow']> {
-  const opened = await openStored(dir, 'server-a')
-  const [sums] = await opened.query<{ raw: string; rollups: string }>(
-    `SELECT sumIf(bytes_on_disk, table = 'flow') AS raw,
-       sumIf(bytes_on_disk, table LIKE 'flow_%') AS rollups
-     FROM system.parts WHERE active AND database = currentDatabase()`,
-  )
-  await opened.close()
-  return { raw: Number(sums!.raw) / flows, rollups: Number(sums!.rollups) / flows }
-}
-
-function partOf(pid: number, without: number[]): Part {
-  return {
-    pid,
-    peakBytes: 0,
-    cpuSeconds: () => without.reduce((sum, other) => sum - cpuSecondsOf(other), cpuSecondsOf(pid)),
-  }
-}
-
-function cpuOf(parts: Record<string, Part>): Record<string, number> {
-  return Object.fromEntries(Object.entries(parts).map(([name, part]) => [name, part.cpuSeconds()]))
-}
-
-function watch(parts: Record<string, Part>) {
-  for (const part of Object.values(parts)) {
-    const resident = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${part.pid}/status`, 'latin1'))
-    part.peakBytes = Math.max(part.peakBytes, 1024 * Number(resident![1]))
-  }
-}
-
-/** The process below this one whose command line has that word. */
-function childNamed(pid: number, word: string): number {
-  for (const task of readdirSync(`/proc/${pid}/task`)) {
-    const children = readFileSync(`/proc/${pid}/task/${task}/children`, 'latin1').trim()
-    for (const child of children === '' ? [] : children.split(' ').map(Number)) {
-      if (readFileSync(`/proc/${child}/cmdline`, 'latin1').includes(word)) return child
-    }
-  }
-  throw new Error(`process ${pid} has no ${word}`)
-}
-
-async function askPage(
-  site: Awaited<ReturnType<typeof startSite>>,
-  { asks, hours, name }: Page,
-  to: number,
-) {
+async function askPage(site: Site, { asks, hours, name }: Page, to: number) {
   const took: number[] = []
   const tables = new Set<string>()
   for (let round = 0; round < options.rounds; round++) {
@@ -347,10 +190,6 @@ async function askPage(
   }
   say(`  ${name}: ${result.medianMs} ms, at most ${result.longestMs} ms (${result.table})`)
   return result
-}
-
-function rangeOf(to: number, hours: number): string {
-  return `from=${new Date(to - 3_600_000 * hours).toISOString()}&to=${new Date(to).toISOString()}`
 }
 
 function report(results: readonly Result[]): string {
