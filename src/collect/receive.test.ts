@@ -5,6 +5,7 @@ import { request } from 'node:https'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { zstdDecompressSync } from 'node:zlib'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { systemClock } from '../lib/clock.ts'
 import { createLog } from '../lib/log.ts'
@@ -125,7 +126,7 @@ describe('the receiver', () => {
   test('answers when the store has the segment, not before, and announces it', async () => {
     let stored: (result: 'stored') => void = () => {}
     const insertSegment = vi.fn(
-      (_id: object, _native: Uint8Array) =>
+      (_id: object, _native: Uint8Array, _packed?: Uint8Array) =>
         new Promise<'stored'>(resolve => {
           stored = resolve
         }),
@@ -140,7 +141,10 @@ describe('the receiver', () => {
     expect(insertSegment.mock.calls[0]).toEqual([
       { collector, kind: 'syslog', sequence: 5, rows: 2 },
       Buffer.from(native),
+      expect.any(Buffer),
     ])
+    const packed = insertSegment.mock.calls[0]![2]!
+    expect(zstdDecompressSync(packed)).toEqual(Buffer.from(native))
     stored('stored')
     expect(await answer).toMatchObject({ status: 200, json: { result: 'stored' } })
     expect(onStored).toHaveBeenCalledWith('syslog', Buffer.from(native), collector)

@@ -37,10 +37,12 @@ export interface SegmentStore {
   /**
    * Stores all rows or none; resolves when they survive a crash. Rejects with an error whose property
    * `refused` is true if it will never take this segment, with any other if trying again may help.
+   * @param packed the same block compressed with zstd, if it is at hand
    */
   insertSegment(
     id: SegmentId & { rows: number },
     native: Uint8Array,
+    packed?: Uint8Array,
   ): Promise<'stored' | 'duplicate'>
   /** What it has of a collector. */
   received(collector: string): Promise<ReceivedSegments>
@@ -257,7 +259,7 @@ export function createReceiver(deps: ReceiverDeps, config: ReceiverConfig): Rece
           'the body is not the Native block that it should be',
         )
       }
-      const insert = insertOnce({ ...id, rows }, native)
+      const insert = insertOnce({ ...id, rows }, native, body)
       storing = insert
       return await storeAnswer(insert)
     } finally {
@@ -270,12 +272,12 @@ export function createReceiver(deps: ReceiverDeps, config: ReceiverConfig): Rece
     }
   }
 
-  function insertOnce(id: SegmentId & { rows: number }, native: Uint8Array) {
+  function insertOnce(id: SegmentId & { rows: number }, native: Uint8Array, packed: Uint8Array) {
     const key = keyOf(id)
     const running = inserts.get(key)
     if (running !== undefined) return running.then((): 'duplicate' => 'duplicate')
     const insert = deps.store
-      .insertSegment(id, native)
+      .insertSegment(id, native, packed)
       .then(result => {
         if (result === 'stored') announce(id, native)
         return result

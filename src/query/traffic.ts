@@ -42,15 +42,34 @@ export function trafficTop(
 ): Sql {
   const dimensions = question.by.map(dimensionNamed)
   const { sums, source, params } = partsOf(question, question.pieces)
-  return {
-    text: `
-      SELECT [${dimensions.map(textOf).join(', ')}] AS keys,
-        ${sums.bytes} AS bytes, ${sums.packets} AS packets, ${sums.flows} AS flows
+  const keys = `[${dimensions.map(textOf).join(', ')}] AS keys`
+  const groups = dimensions.map(({ expression }) => expression).join(', ')
+  const order = `ORDER BY ${orderOf(question.metric)} DESC, keys LIMIT {limit:UInt32}`
+  const parts = { params: { ...params, limit: question.limit } }
+  if (dimensions.every(isColumn)) {
+    return {
+      ...parts,
+      text: `
+      SELECT ${keys}, ${sums.bytes} AS bytes, ${sums.packets} AS packets, ${sums.flows} AS flows
       FROM ${source}
-      GROUP BY ${dimensions.map(({ expression }) => expression).join(', ')}
-      ORDER BY ${orderOf(question.metric)} DESC, keys
-      LIMIT {limit:UInt32}`,
-    params: { ...params, limit: question.limit },
+      GROUP BY ${groups}
+      ${order}`,
+    }
+  }
+  // A name is looked up for each different value, and not for each row.
+  const columns = [...new Set(dimensions.flatMap(({ needs }) => needs))].join(', ')
+  return {
+    ...parts,
+    text: `
+      SELECT ${keys}, sum(allBytes) AS bytes, sum(allPackets) AS packets, sum(allFlows) AS flows
+      FROM (
+        SELECT ${columns},
+          ${sums.bytes} AS allBytes, ${sums.packets} AS allPackets, ${sums.flows} AS allFlows
+        FROM ${source}
+        GROUP BY ${columns}
+      )
+      GROUP BY ${groups}
+      ${order}`,
   }
 }
 
@@ -225,6 +244,11 @@ function conditionsOf({ where }: TrafficQuestion): {
     }
   }
   return { parts, params }
+}
+
+/** And not something that is worked out of others. */
+function isColumn({ needs, expression }: TrafficDimension): boolean {
+  return needs.length === 1 && needs[0] === expression
 }
 
 function textOf({ type, expression }: TrafficDimension): string {

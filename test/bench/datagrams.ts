@@ -45,14 +45,17 @@ export interface Flow {
 /** Records of a datagram; each datagram stays below an Ethernet frame's 1,472 bytes of payload. */
 export const recordsPerDatagram: Record<Format, number> = { v5: 30, v9: 25, ipfix: 20 }
 
-/** @param now of the export, milliseconds since 1970 */
-export function buildPool(format: Format, now: number): Pool {
+/**
+ * @param now of the export, milliseconds since 1970
+ * @param senders of which each sends its template first
+ */
+export function buildPool(format: Format, now: number, senders = exporters): Pool {
   const records = recordsPerDatagram[format]
   const next = createFlows()
   const build = { v5: netflow5, v9: netflow9, ipfix }[format]
   const datagrams = Array.from({ length: datagramsInPool }, (_, index) => {
     const flows = Array.from({ length: records }, next)
-    return build(flows, now, index < exporters)
+    return build(flows, now, index < senders)
   })
   return {
     datagrams,

@@ -1,11 +1,11 @@
 /**
- * Sends datagrams at a rate: `sender-process.ts <format> <port>`. Each message from the process that
+ * Sends datagrams at a rate: `sender-process.ts <format> <port> [exporters]`. Each message from the process that
  * started it is one run; the answer says what was really sent. What it could not send in time it
  * leaves out instead of sending it in one burst later: the offered rate is what the answer says.
  */
 import { createSocket, type Socket } from 'node:dgram'
 import { once } from 'node:events'
-import { buildPool, exporters, type Format } from './datagrams.ts'
+import { buildPool, type Format, exporters as usualExporters } from './datagrams.ts'
 
 export interface SenderRun {
   datagramsPerSecond: number
@@ -25,8 +25,9 @@ const mostLateSeconds = 0.01
 const burst = 32
 const pauseMs = 0.25
 
-const [format, port] = process.argv.slice(2) as [Format, string]
-const { datagrams, sequenceAt, sequenceStep } = buildPool(format, Date.now())
+const [format, port, said] = process.argv.slice(2) as [Format, string, string | undefined]
+const exporters = Number(said ?? usualExporters)
+const { datagrams, sequenceAt, sequenceStep } = buildPool(format, Date.now(), exporters)
 const sockets = await Promise.all(
   Array.from({ length: exporters }, (_, index) => openSocket(`127.20.0.${index + 1}`)),
 )

@@ -36,7 +36,7 @@ export interface Site {
 
 const deadlines = { startMs: 60_000, askMs: 120_000, storeMs: 3_600_000 }
 /** Merges go on for a while after the last insert. */
-const mergeDeadlineMs = 300_000
+const mergeDeadlineMs = 1_800_000
 
 export async function startSite(
   workshop: Workshop,

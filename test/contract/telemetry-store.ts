@@ -4,6 +4,7 @@
  */
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { zstdCompressSync } from 'node:zlib'
 import { createClient } from '@clickhouse/client'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { systemClock } from '../../src/lib/clock.ts'
@@ -111,8 +112,9 @@ export function telemetryStoreContract(name: string, createBackend: () => Backen
       const blocks = [2 ** 8, 2 ** 16, 2 ** 32, 2 ** 53].map(limit => {
         return variedRows(tables[kind], 500, limit)
       })
-      for (const native of blocks) {
-        expect(await store.insertSegment(id(kind, 500), native)).toBe('stored')
+      for (const [index, native] of blocks.entries()) {
+        const packed = index % 2 === 0 ? undefined : zstdCompressSync(native)
+        expect(await store.insertSegment(id(kind, 500), native, packed)).toBe('stored')
       }
       const table: Table = tables[kind]
       const columns = table.columns.map(column => readable(column.name, column.type))

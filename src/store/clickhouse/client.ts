@@ -31,6 +31,9 @@ export interface QueryStatistics {
   truncated: boolean
 }
 
+/** As it is, or compressed. */
+export type NativeBlock = { native: Uint8Array } | { zstd: Uint8Array }
+
 export interface Client {
   query<T>(
     sql: string,
@@ -46,7 +49,7 @@ export interface Client {
    * @param sql an `INSERT … FORMAT Native`
    * @throws SegmentRefused | EngineUnavailable
    */
-  insertNative(sql: string, native: Uint8Array, token: string): Promise<void>
+  insertNative(sql: string, block: NativeBlock, token: string): Promise<void>
   /** Whether the last attempt reached the engine. */
   readonly reachable: boolean
   close(): Promise<void>
@@ -198,7 +201,7 @@ export function createEngineClient(
         client.insert({ table, values: rows, format: 'JSONEachRow', abort_signal }),
       )
     },
-    async insertNative(sql, native, token) {
+    async insertNative(sql, block, token) {
       const settings: ClickHouseSettings = {
         insert_deduplication_token: token,
         // An insert that was interrupted between the table and its rollups is completed by its repetition.
@@ -207,12 +210,15 @@ export function createEngineClient(
         // Rows of many days, from an exporter that sends its past, are no reason to refuse them.
         max_partitions_per_insert_block: '0',
       }
+      const packed = 'zstd' in block
+      const body = packed ? block.zstd : block.native
       await attempt(writeTimeoutMs, async (client, abort_signal) => {
         const { stream } = await client.exec({
           query: sql,
-          values: Readable.from([native], { objectMode: false }),
+          values: Readable.from([body], { objectMode: false }),
           clickhouse_settings: settings,
           abort_signal,
+          ...(packed ? { http_headers: { 'Content-Encoding': 'zstd' } } : {}),
         })
         await stream.forEach(() => {})
       }).catch(error => {

@@ -87,9 +87,12 @@ export function createHttp(pool: SessionPool, config: HttpConfig): Server {
     let file: string | undefined
     try {
       if (query.sql !== '' && request.method === 'POST') {
-        const received = join(config.incoming, `${files++}`)
+        // The engine reads such a file as it is, and knows it by its name.
+        const packed = request.headers['content-encoding'] === 'zstd'
+        const received = join(config.incoming, `${files++}${packed ? '.zst' : ''}`)
         file = received
-        if ((await receive(bodyOf(request), received)) > 0) insertFrom(query, received)
+        const body = packed ? request : bodyOf(request)
+        if ((await receive(body, received)) > 0) insertFrom(query, received)
       } else {
         await readStatement(request, query)
       }

@@ -26,9 +26,14 @@ import { createRollupTables } from './rollup-tables.ts'
 export interface TelemetryStore extends Component {
   /**
    * Stores a segment once. The same one delivered at the same time is one insert.
+   * @param packed the same block compressed with zstd: it travels to the engine as it is
    * @throws SegmentRefused if it never can be stored, EngineUnavailable if it may be later
    */
-  insertSegment(id: SegmentId, native: Uint8Array): Promise<'stored' | 'duplicate'>
+  insertSegment(
+    id: SegmentId,
+    native: Uint8Array,
+    packed?: Uint8Array,
+  ): Promise<'stored' | 'duplicate'>
   /**
    * The segments it has of a collector as ranges in rising order, both ends included. There may be
    * more, where several servers write to one engine or where there are very many gaps.
@@ -180,14 +185,20 @@ export function createTelemetryStore(
     else inserting--
   }
 
-  async function insert(id: SegmentId, native: Uint8Array): Promise<'stored' | 'duplicate'> {
+  async function insert(
+    id: SegmentId,
+    native: Uint8Array,
+    packed: Uint8Array | undefined,
+  ): Promise<'stored' | 'duplicate'> {
     const runs = check(id, native)
     await takePlace()
     const before = clock.monotonic()
     try {
       if ((config.shared || ledger.partial) && (await ledger.lookUp(id))) return 'duplicate'
       if (id.rows > 0) {
-        await client.insertNative(insertSql(tables[id.kind], runs), native, tokenOf(id))
+        const sql = insertSql(tables[id.kind], runs)
+        const block = packed === undefined ? { native } : { zstd: packed }
+        await client.insertNative(sql, block, tokenOf(id))
       }
     } finally {
       leavePlace()
@@ -227,7 +238,7 @@ export function createTelemetryStore(
       await rolling.stop()
       await client.close()
     },
-    async insertSegment(id, native) {
+    async insertSegment(id, native, packed) {
       if (!started) throw notStarted()
       const token = tokenOf(id)
       const same = underway.get(token)
@@ -235,7 +246,7 @@ export function createTelemetryStore(
         if (same !== undefined) await same
         let outcome: 'stored' | 'duplicate' = 'duplicate'
         if (same === undefined && !ledger.has(id)) {
-          const inserted = insert(id, native)
+          const inserted = insert(id, native, packed)
           underway.set(token, inserted)
           outcome = await inserted.finally(() => underway.delete(token))
         }
