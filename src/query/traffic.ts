@@ -57,19 +57,40 @@ export function trafficTop(
     }
   }
   // A name is looked up for each different value, and not for each row.
-  const columns = [...new Set(dimensions.flatMap(({ needs }) => needs))].join(', ')
+  const { selected, names, renamed } = firstBy(dimensions)
   return {
     ...parts,
     text: `
       SELECT ${keys}, sum(allBytes) AS bytes, sum(allPackets) AS packets, sum(allFlows) AS flows
       FROM (
-        SELECT ${columns},
-          ${sums.bytes} AS allBytes, ${sums.packets} AS allPackets, ${sums.flows} AS allFlows
-        FROM ${source}
-        GROUP BY ${columns}
+        SELECT ${renamed}, allBytes, allPackets, allFlows
+        FROM (
+          SELECT ${selected},
+            ${sums.bytes} AS allBytes, ${sums.packets} AS allPackets, ${sums.flows} AS allFlows
+          FROM ${source}
+          GROUP BY ${names}
+        )
       )
       GROUP BY ${groups}
       ${order}`,
+  }
+}
+
+/** By which rows are added up before names are looked up; under names of their own, and renamed. */
+function firstBy(dimensions: readonly TrafficDimension[]) {
+  const columns = new Map<string, string>()
+  for (const { needs, from } of dimensions) {
+    for (const name of needs) {
+      const expression = from?.[name] ?? name
+      // Where two dimensions need it differently: the whole column.
+      columns.set(name, (columns.get(name) ?? expression) === expression ? expression : name)
+    }
+  }
+  const entries = [...columns]
+  return {
+    selected: entries.map(([name, expression]) => `${expression} AS of_${name}`).join(', '),
+    names: entries.map(([name]) => `of_${name}`).join(', '),
+    renamed: entries.map(([name]) => `of_${name} AS ${name}`).join(', '),
   }
 }
 
@@ -99,17 +120,39 @@ export function trafficSeries(
   const { by } = question
   const dimension = by && dimensionNamed(by.dimension)
   const among = dimension && keysOf(dimension, by!.keys)
-  const { sums, source, params } = partsOf(question, undefined, among)
+  const few = dimension?.from !== undefined
+  const { sums, source, params } = partsOf(question, undefined, few ? undefined : among)
   const sum = question.metric === 'bits' ? `${sums.bytes} * 8` : sums[question.metric]
   const value = question.metric === 'flows' ? sum : `${sum} / {step:UInt32}`
+  const bucket = 'toUInt32(toStartOfInterval(time, toIntervalSecond({step:UInt32}))) AS bucket'
+  const key = dimension === undefined ? `'${restKey}'` : textOf(dimension)
+  const group = dimension === undefined ? '' : `, ${dimension.expression}`
+  if (!few) {
+    return {
+      text: `
+      SELECT ${bucket}, ${key} AS key, ${value} AS value
+      FROM ${source}
+      GROUP BY bucket${group}
+      ORDER BY bucket`,
+      params: { ...params, step: question.step },
+    }
+  }
+  const { selected, names, renamed } = firstBy([dimension])
   return {
     text: `
-      SELECT toUInt32(toStartOfInterval(time, toIntervalSecond({step:UInt32}))) AS bucket,
-        ${dimension === undefined ? `'${restKey}'` : textOf(dimension)} AS key, ${value} AS value
-      FROM ${source}
-      GROUP BY bucket${dimension === undefined ? '' : `, ${dimension.expression}`}
+      SELECT bucket, ${key} AS key, sum(part) AS value
+      FROM (
+        SELECT bucket, ${renamed}, part
+        FROM (
+          SELECT ${bucket}, ${selected}, ${value} AS part
+          FROM ${source}
+          GROUP BY bucket, ${names}
+        )
+      )
+      WHERE ${among!.text}
+      GROUP BY bucket${group}
       ORDER BY bucket`,
-    params: { ...params, step: question.step },
+    params: { ...params, ...among!.params, step: question.step },
   }
 }
 

@@ -13,6 +13,11 @@ export interface TrafficDimension extends Dimension {
   needs: readonly string[]
   /** In the engine's SQL. */
   expression: string
+  /**
+   * Where it is looked up: the expression of columns from which `expression` can be worked out as well,
+   * and of which there are few different values. Rows are added up by those first.
+   */
+  from?: Readonly<Record<string, string>>
 }
 
 /** Of what nobody has named. */
@@ -77,6 +82,11 @@ const named: readonly TrafficDimension[] = [
   {
     ...{ name: 'application', label: 'Application', type: 'String' },
     needs: ['exporter', 'application', 'protocol', 'service_port'],
+    // Whose word it is matters only where the exporter has recognised something.
+    from: {
+      ...{ exporter: `if(application != 0, exporter, toIPv6('::'))`, application: 'application' },
+      ...{ protocol: 'protocol', service_port: 'service_port' },
+    },
     expression: `if(application != 0, ${recognised}, ${service})`,
   },
   {

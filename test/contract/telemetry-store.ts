@@ -230,7 +230,7 @@ export function telemetryStoreContract(name: string, createBackend: () => Backen
       const raw = trafficTables.at(-1)!
       const ask = async (by: string, where: string[] = [], table = raw) => {
         const { text, params } = trafficTop({
-          ...{ ...question, table, by: [by], where: ['exporter=192.0.2.9', ...where] },
+          ...{ ...question, table, by: by.split(','), where: ['exporter=192.0.2.9', ...where] },
           ...{ metric: 'flows', sampling: new Map() },
         })
         const { rows } = await store.query<{ keys: string[]; flows: number }>(text, params)
@@ -251,6 +251,7 @@ export function telemetryStoreContract(name: string, createBackend: () => Backen
       expect(await ask('src.site')).toEqual({ Berlin: 10, Paris: 10, 'not named': 10 })
       expect(await ask('src.site', ['src.network=all of it'])).toEqual({ 'not named': 10 })
       const applications = await ask('application', ['src.network=office'])
+      expect(await ask('application,exporter')).toEqual(await ask('application'))
       expect(applications).toEqual({ 'our shop': 5, dns: 5 })
       const rolledUp = trafficTables.find(({ name }) => name === 'flow_application_5m')!
       expect(await ask('application', [], rolledUp)).toEqual(await ask('application'))
@@ -267,7 +268,9 @@ export function telemetryStoreContract(name: string, createBackend: () => Backen
         ...{ metric: 'bits', sampling: new Map() },
         by: { dimension: 'application', keys: ['https'] },
       })
-      expect((await store.query(text, params)).rows.length).toBeGreaterThan(0)
+      const { rows } = await store.query<{ key: string; value: number }>(text, params)
+      expect(rows.length).toBeGreaterThan(0)
+      expect(new Set(rows.map(({ key }) => key))).toEqual(new Set(['https']))
     })
 
     test('what an exporter calls its own things is looked up, the newest of what it said', async () => {
@@ -310,6 +313,37 @@ export function telemetryStoreContract(name: string, createBackend: () => Backen
       })
       expect(await ask('in.interface')).toContain('by SNMP')
       await store.fillNames({ networks: [], applications: [], interfaces: [] })
+    })
+
+    test('a picture and a table of names say the same, at the rate that a person set', async () => {
+      const exporter = '192.0.2.80'
+      await store.insertSegment(id('flow', 2), flowsOfThings(exporter, 13 * 2 ** 24 + 81))
+      await store.insertSegment(id('flow', 2), flowsOfThings(exporter, 3 * 2 ** 24 + 443))
+      const now = Math.ceil(Date.now() / 3_600_000) * 3_600_000
+      const range = { from: now - 4 * 3_600_000, to: now }
+      const where = [`exporter=${exporter}`]
+      const names = ['flow', 'flow_application_5m', 'flow_service_1m']
+      for (const table of trafficTables.filter(({ name }) => names.includes(name))) {
+        const step = Math.max(60, table.step)
+        const question = { table, range, where, sampling: new Map([[exporter, 10]]) }
+        const top = trafficTop({ ...question, by: ['application'], metric: 'bits', limit: 10 })
+        const { rows } = await store.query<{ keys: string[]; bytes: number }>(top.text, top.params)
+        const inTable = Object.fromEntries(rows.map(({ keys, bytes }) => [keys[0], bytes]))
+        expect(inTable).toEqual({ '13:81': 1000, '3:443': 1000, https: 2000 })
+        const by = { dimension: 'application', keys: ['https', '13:81'] }
+        const series = trafficSeries({ ...question, step, metric: 'bits', by })
+        const picture: Record<string, number> = {}
+        const buckets = await store.query<{ key: string; value: number }>(
+          series.text,
+          series.params,
+        )
+        for (const { key, value } of buckets.rows) {
+          picture[key] = (picture[key] ?? 0) + (value * step) / 8
+        }
+        expect(Object.keys(picture).sort()).toEqual(['13:81', 'https'])
+        expect(picture['13:81']).toBeCloseTo(1000)
+        expect(picture.https).toBeCloseTo(2000)
+      }
     })
 
     test('flows and counters of an interface are told side by side, restarts left out', async () => {
