@@ -1,10 +1,13 @@
 /** The interfaces of this machine, asked of Debian's snmpd. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { networkInterfaces, tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { readCounters } from '../../src/interfaces/counters.ts'
 import { readInterfaces } from '../../src/interfaces/read.ts'
 import { openSnmp, type SnmpAccess, SnmpError } from '../../src/interfaces/session.ts'
 import { freePort } from '../../src/lib/ports.ts'
@@ -77,6 +80,33 @@ describe.skipIf(missing)(`an SNMP agent${missing}`, () => {
       expect(names).toEqual(expect.arrayContaining(Object.keys(networkInterfaces())))
       expect(interfaces.every(({ index }) => index > 0)).toBe(true)
     } finally {
+      session.close()
+    }
+  })
+
+  test.each(Object.entries(accesses))('tells what they have counted by %s', async (_, access) => {
+    const session = openSnmp('127.0.0.1', access, quick())
+    const loopback = async () => {
+      const index = (await readInterfaces(session)).find(({ name }) => name === 'lo')!.index
+      return (await readCounters(session)).find(one => one.index === index)!
+    }
+    const sender = createSocket('udp4')
+    try {
+      const before = await loopback()
+      expect(before).toMatchObject({ oper: 1, inOctets: expect.any(BigInt) })
+      for (let sent = 0; sent < 100; sent++) sender.send(Buffer.alloc(10_000), 9, '127.0.0.1')
+      // The agent looks at its interfaces every few seconds.
+      const deadline = performance.now() + 25_000
+      let after = await loopback()
+      while (after.outOctets - before.outOctets < 1_000_000n) {
+        if (performance.now() > deadline) throw new Error(`it counted ${after.outOctets}`)
+        await sleep(500)
+        after = await loopback()
+      }
+      expect(after.inOctets - before.inOctets).toBeGreaterThanOrEqual(1_000_000n)
+      expect(after.inUnicast - before.inUnicast).toBeGreaterThanOrEqual(100n)
+    } finally {
+      sender.close()
       session.close()
     }
   })
