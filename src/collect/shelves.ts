@@ -2,7 +2,7 @@
  * What waits in a spool, and which server has it: the accounting, without the files. In memory, one
  * entry for each segment; what every server has is taken off, but for the newest of each kind.
  */
-import { type Kind, kinds } from '../telemetry/table.ts'
+import { type Kind, kinds, ofEachKind } from '../telemetry/table.ts'
 
 /** A segment that waits in the spool. */
 export interface Waiting {
@@ -92,9 +92,7 @@ export function createShelves(
   },
   servers: readonly string[],
 ): Shelves {
-  const shelves: Record<Kind, Shelf> = Object.fromEntries(
-    kinds.map(kind => [kind, shelf(0)]),
-  ) as Record<Kind, Shelf>
+  const shelves = ofEachKind(() => shelf(0))
   const bits = new Map(servers.map((server, index) => [server, 1 << index]))
   let everyone = (1 << servers.length) - 1
   const owed = new Map(servers.map(server => [server, 0]))

@@ -17,7 +17,7 @@ import {
 import { open, rename, unlink } from 'node:fs/promises'
 import { createServer, type Server } from 'node:net'
 import { dirname, join } from 'node:path'
-import { type Kind, kinds } from '../telemetry/table.ts'
+import { type Kind, kinds, ofEachKind } from '../telemetry/table.ts'
 import { readRank } from './manifest.ts'
 import {
   parseSegmentHeader,
@@ -83,8 +83,8 @@ export async function openSpoolFolder(dir: string, now: number): Promise<SpoolCo
   const lock = await lockIdentity(collector)
   const contents: SpoolContents = {
     collector,
-    segments: forEach<FoundSegment[]>(() => []),
-    next: forEach(() => 0),
+    segments: ofEachKind<FoundSegment[]>(() => []),
+    next: ofEachKind(() => 0),
     begun: identity?.begun ?? new Set(),
     quarantined: [],
     aside: 0,
@@ -142,10 +142,6 @@ function readIdentityFile(dir: string): { collector: string; begun: Set<Kind> } 
 }
 
 /** The segments of one kind. Bodies are not read: their checksum is verified before delivery. */
-function forEach<T>(make: () => T): Record<Kind, T> {
-  return Object.fromEntries(kinds.map(kind => [kind, make()])) as Record<Kind, T>
-}
-
 function scan(dir: string, kind: Kind) {
   const segments: FoundSegment[] = []
   const damaged: { sequence: number; reason: string }[] = []

@@ -1,9 +1,9 @@
 /** What flows and what the interfaces' own counters say of interfaces, as SQL. */
-import { formatAddress, parseAddress } from '../telemetry/address.ts'
+import { formatAddress, mapped, parseAddress } from '../telemetry/address.ts'
 import { counterTable } from '../telemetry/counter.ts'
 import { namedThing, nameTable } from '../telemetry/name.ts'
 import { addressText, type Range, type Sql } from './question.ts'
-import { mapped, trafficParts } from './traffic.ts'
+import { trafficParts } from './traffic.ts'
 import type { Piece, TrafficTable } from './traffic-tables.ts'
 
 /** Columns that `interfaceTraffic` reads. */

@@ -1,5 +1,5 @@
 /** Questions about flows as SQL. Counters are scaled by each record's sampling rate. */
-import { formatAddress, parseAddress } from '../telemetry/address.ts'
+import { formatAddress, mapped, parseAddress } from '../telemetry/address.ts'
 import { recentTables } from '../telemetry/rollups.ts'
 import { type TrafficDimension, trafficDimensions } from '../telemetry/traffic-dimensions.ts'
 import { addressText, type Range, type Sql } from './question.ts'
@@ -236,11 +236,6 @@ function rateOf(sampling: ReadonlyMap<string, number>): Sql {
     text: `if(${place} = 0, sampling, {rates:Array(UInt32)}[${place}])`,
     params: { sampled: [...sampling.keys()].map(mapped), rates: [...sampling.values()] },
   }
-}
-
-/** As an IPv6 column takes it. */
-export function mapped(address: string): string {
-  return address.includes(':') ? address : `::ffff:${address}`
 }
 
 const byName = new Map(trafficDimensions.map(dimension => [dimension.name, dimension]))

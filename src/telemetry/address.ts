@@ -83,3 +83,8 @@ function longestZeroRun(groups: number[]): { start: number; length: number } {
   }
   return best
 }
+
+/** As an IPv6 column takes it. */
+export function mapped(address: string): string {
+  return address.includes(':') ? address : `::ffff:${address}`
+}

@@ -104,6 +104,11 @@ export interface Table {
 export const kinds = ['flow', 'syslog', 'trap', 'counter', 'name'] as const
 export type Kind = (typeof kinds)[number]
 
+/** One of each kind. */
+export function ofEachKind<T>(make: (kind: Kind) => T): Record<Kind, T> {
+  return Object.fromEntries(kinds.map(kind => [kind, make(kind)])) as Record<Kind, T>
+}
+
 /** Everything of a table that can be grouped and filtered by. */
 export function dimensionsOf(
   table: Table,

@@ -23,7 +23,7 @@ const heard = z.object({
   domain: z.number().int(),
   datagrams: z.number(),
   records: z.number(),
-  /** By the sequence numbers: in the format's own unit, see `unit`. */
+  /** By the sequence numbers: flows (5, 7), records (IPFIX) or datagrams (9, sFlow). */
   lost: z.number(),
   /** What would have come in that unit. */
   expected: z.number(),
@@ -126,7 +126,7 @@ export const exporterEndpoints = {
   listExporters: endpoint({
     method: 'GET',
     path: '/exporters',
-    summary: 'What was set for exporters of flows; how they are is with the collectors',
+    summary: 'What was set for exporters of flows; how they are is under /exporters/heard',
     tag: 'traffic',
     role: 'viewer',
     write: false,

@@ -12,11 +12,11 @@ import {
 } from '../../query/interfaces.ts'
 import { type Range, stepOf, wholeBuckets } from '../../query/question.ts'
 import { piecesFor, tableFor } from '../../query/traffic-tables.ts'
-import { formatAddress, parseAddress } from '../../telemetry/address.ts'
 import { counterSource } from '../../telemetry/counter.ts'
 import { flowVersion } from '../../telemetry/flow.ts'
 import type { collectorState } from '../contract/watch.ts'
-import { ApiError, type Handlers } from '../handler.ts'
+import type { Handlers } from '../handler.ts'
+import { readAddress } from './address.ts'
 import { readRange } from './range.ts'
 import type { Ask } from './traffic.ts'
 
@@ -185,12 +185,6 @@ function firstOf(rows: readonly InterfaceTraffic[]): Map<string, number> {
     times.set(exporter, Math.min(times.get(exporter) ?? first, first))
   }
   return times
-}
-
-function readAddress(text: string): string {
-  const bytes = parseAddress(text)
-  if (!bytes) throw new ApiError('bad-request', `"${text}" is not an address`)
-  return formatAddress(bytes)
 }
 
 /** Sequence numbers count flows in NetFlow 5 and 7, records in IPFIX, else datagrams. */

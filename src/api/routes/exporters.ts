@@ -1,7 +1,7 @@
-import { formatAddress, parseAddress } from '../../telemetry/address.ts'
-import { ApiError, type Handlers } from '../handler.ts'
+import type { Handlers } from '../handler.ts'
 import { wire } from '../wire.ts'
 import type { Write } from '../write.ts'
+import { readAddress } from './address.ts'
 
 interface ExporterSettings {
   address: string
@@ -23,9 +23,7 @@ export function exporterRoutes<Tx>(deps: {
     },
 
     async setExporter({ params, body, caller }) {
-      const bytes = parseAddress(params.address)
-      if (!bytes) throw new ApiError('bad-request', `"${params.address}" is not an address`)
-      const address = formatAddress(bytes)
+      const address = readAddress(params.address)
       const line = { action: 'set sampling of exporter', subject: address, detail: body }
       await deps.write(caller, line, tx => deps.exporters.setSampling(tx, address, body.sampling))
       const set = (await deps.exporters.list()).find(one => one.address === address)

@@ -4,6 +4,7 @@
  * exporters say themselves is a dictionary over that telemetry.
  */
 
+import { mapped } from '../../telemetry/address.ts'
 import { namedThing, nameTable } from '../../telemetry/name.ts'
 import { serviceNames } from '../../telemetry/services.ts'
 import { lookups, notNamed } from '../../telemetry/traffic-dimensions.ts'
@@ -180,9 +181,4 @@ export function createLookups(deps: { client: Client }): Lookups {
 /** Without the database. */
 function nameOf(table: string): string {
   return table.slice(table.indexOf('.') + 1)
-}
-
-/** As an IPv6 column takes it. */
-function mapped(address: string): string {
-  return address.includes(':') ? address : `::ffff:${address}`
 }

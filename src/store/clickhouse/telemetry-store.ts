@@ -12,7 +12,7 @@ import type { Metrics } from '../../lib/metrics.ts'
 import { addColumnSql, addDerivedSql, createTableSql, insertSql } from '../../telemetry/ddl.ts'
 import { type RollupStep, recentTables, rollupSteps } from '../../telemetry/rollups.ts'
 import { type ColumnRun, readRuns } from '../../telemetry/runs.ts'
-import { type Column, type Kind, kinds, type Table } from '../../telemetry/table.ts'
+import { type Column, type Kind, kinds, ofEachKind, type Table } from '../../telemetry/table.ts'
 import { tables } from '../../telemetry/tables.ts'
 import { createEngineClient, type QueryOptions, type QueryStatistics } from './client.ts'
 import type { Connection } from './connection.ts'
@@ -263,10 +263,7 @@ export function createTelemetryStore(
     async received(collector) {
       if (!started) throw notStarted()
       const of = (kind: Kind) => ledger.ranges(collector, kind)?.list(maxListed) ?? []
-      return Object.fromEntries(kinds.map(kind => [kind, of(kind)])) as Record<
-        Kind,
-        [number, number][]
-      >
+      return ofEachKind(of)
     },
     async query<T>(sql: string, params = {}, options = {}) {
       if (!started) throw notStarted()
