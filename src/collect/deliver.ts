@@ -52,6 +52,8 @@ export interface DeliveryState {
   server: string
   reachable: boolean
   waiting: number
+  /** How long ago the oldest of what waits was received; 0: nothing waits. */
+  behindMs: number
   delivered: number
   lastError: string | null
 }
@@ -188,6 +190,11 @@ export function createDelivery(
       if (segment === undefined) await more(lane, signal)
       else await deliver(segment, signal)
     }
+  }
+
+  function behindMs(): number {
+    const oldest = spool.oldest(server.name)
+    return oldest === undefined ? 0 : Math.max(0, deps.clock.wall() - oldest)
   }
 
   function nextOf(lane: Lane): Waiting | undefined {
@@ -510,6 +517,7 @@ export function createDelivery(
       server: server.name,
       reachable,
       waiting: spool.waiting(server.name),
+      behindMs: behindMs(),
       delivered,
       lastError,
     }),

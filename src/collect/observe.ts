@@ -84,6 +84,7 @@ export function observeCollector(deps: {
     ['counter', 'rescued_datagrams_total', 'Datagrams decoded by the standby because the active, though it lives, never had them.', [], inPair(({ rescued }) => [[{}, rescued]])],
     ['counter', 'disputed_datagrams_total', 'Datagrams that the other server had taken in too, and left out.', [], inPair(({ disputed }) => [[{}, disputed]])],
     ['gauge', 'server_waiting_segments', 'Segments that the server does not have.', ['server'], perServer(({ waiting }) => waiting)],
+    ['gauge', 'server_behind_seconds', 'How long ago the oldest of what the server does not have was received.', ['server'], perServer(({ behindMs }) => behindMs / 1000)],
   ] as const
   for (const [kind, name, help, labels, samples] of metrics) {
     observe(kind, name, help, [...labels], samples)

@@ -55,6 +55,8 @@ export interface Shelves {
   isEverywhere(entry: Entry): boolean
   /** Segments that the server does not have. */
   waiting(server: string): number
+  /** The last datagram of the oldest of them, milliseconds since 1970; undefined: it has all. */
+  oldest(server: string): number | undefined
   /** The server has it. */
   mark(entry: Entry, server: string): void
   received(server: string, kind: Kind, ranges: Ranges): void
@@ -114,6 +116,19 @@ export function createShelves(
 
   const bitOf = (server: string) => bits.get(server) ?? 0
   const isEverywhere = ({ acknowledged }: Entry) => acknowledged === everyone
+
+  function nextOf(server: string, kind: Kind, after: number): Waiting | undefined {
+    const { entries, newest } = shelves[kind]
+    const bit = bits.get(server)
+    if (bit === undefined) return undefined
+    const first = entries.keys().next().value
+    if (first === undefined || newest === undefined) return undefined
+    for (let sequence = Math.max(after + 1, first); sequence <= newest.sequence; sequence++) {
+      const entry = entries.get(sequence)
+      if (entry !== undefined && (entry.acknowledged & bit) === 0) return entry
+    }
+    return undefined
+  }
 
   /** Marks what the servers of `mask` have, and removes what everyone has. */
   function markAll(entry: Entry, mask: number) {
@@ -225,18 +240,7 @@ export function createShelves(
 
     find: (kind, sequence) => shelves[kind].entries.get(sequence),
 
-    next(server, kind, after) {
-      const { entries, newest } = shelves[kind]
-      const bit = bits.get(server)
-      if (bit === undefined) return undefined
-      const first = entries.keys().next().value
-      if (first === undefined || newest === undefined) return undefined
-      for (let sequence = Math.max(after + 1, first); sequence <= newest.sequence; sequence++) {
-        const entry = entries.get(sequence)
-        if (entry !== undefined && (entry.acknowledged & bit) === 0) return entry
-      }
-      return undefined
-    },
+    next: nextOf,
 
     has(server, { kind, sequence }) {
       const entry = shelves[kind].entries.get(sequence)
@@ -245,6 +249,13 @@ export function createShelves(
 
     isEverywhere,
     waiting: server => owed.get(server) ?? 0,
+
+    oldest(server) {
+      if (!owed.get(server)) return undefined
+      const times = kinds.flatMap(kind => nextOf(server, kind, -1)?.lastMs ?? [])
+      return times.length === 0 ? undefined : Math.min(...times)
+    },
+
     mark: (entry, server) => markAll(entry, bitOf(server)),
 
     received(server, kind, ranges) {

@@ -114,6 +114,9 @@ describe('the spool', () => {
     }
     expect(waiting).toEqual([2, 4, 5, 7])
     expect([spool.waiting('a'), spool.waiting('b')]).toEqual([4, 8])
+    expect(spool.oldest('a')).toBe(spool.next('a', 'flow', -1)!.lastMs)
+    spool.received('a', 'flow', [[0, 7]])
+    expect([spool.oldest('a'), spool.oldest('b')]).toEqual([undefined, expect.any(Number)])
   })
 
   test('reads back what was sealed', async () => {

@@ -64,6 +64,8 @@ export interface Spool extends Component {
   has(server: string, segment: Pick<Waiting, 'kind' | 'sequence'>): boolean
   /** Segments that the server does not have. */
   waiting(server: string): number
+  /** The last datagram of the oldest of them, milliseconds since 1970; undefined: it has all. */
+  oldest(server: string): number | undefined
   /**
    * Who must have each segment from now on, also of those that wait. One that is no longer named
    * holds nothing back.
@@ -267,6 +269,7 @@ export function createSpool(
 
     has: shelves.has,
     waiting: shelves.waiting,
+    oldest: shelves.oldest,
     setServers: shelves.setServers,
 
     onSealed(listener) {

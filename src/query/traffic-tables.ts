@@ -1,6 +1,6 @@
 /** Which table answers a question about traffic: the smallest that has all it asks for. */
 import { flowTable } from '../telemetry/flow.ts'
-import { rollups } from '../telemetry/rollups.ts'
+import { type RollupGroup, rollups } from '../telemetry/rollups.ts'
 import type { Range } from './question.ts'
 
 export interface TrafficTable {
@@ -8,6 +8,8 @@ export interface TrafficTable {
   name: string
   /** Seconds of a bucket; 1: the flow records themselves. */
   step: number
+  /** Of rollups. */
+  group?: RollupGroup
   columns: ReadonlySet<string>
 }
 
@@ -32,9 +34,16 @@ const rawTable: TrafficTable = {
 /** The smaller families first. */
 const rolledUp: readonly TrafficTable[] = rollups
   .toSorted((a, b) => a.keys.length - b.keys.length)
-  .map(({ name, step, keys }) => ({ name, step, columns: new Set(keys) }))
+  .map(({ name, step, group, keys }) => ({ name, step, group, columns: new Set(keys) }))
 
-export const trafficTables: readonly TrafficTable[] = [...rolledUp, rawTable]
+/** Each has all traffic. */
+export const trafficTables: readonly TrafficTable[] = [
+  ...rolledUp.filter(({ group }) => group === 'sums'),
+  rawTable,
+]
+
+/** Of addresses those with the most traffic alone. */
+export const largestTables = rolledUp.filter(({ group }) => group === 'largest')
 
 /**
  * @param needs columns that the question groups and filters by
@@ -47,9 +56,38 @@ export function tableFor(
   step: number,
   kept: (table: string) => number | undefined,
 ): Choice {
+  return (
+    chooseFrom(trafficTables, needs, range, step, kept) ?? { table: rawTable, since: undefined }
+  )
+}
+
+/**
+ * The same among the tables that have of addresses only the largest; undefined if none has all of the
+ * range.
+ * @param filters columns that the question filters by: not by addresses, of which not all are there
+ */
+export function largestFor(
+  needs: Iterable<string>,
+  filters: Iterable<string>,
+  ...[range, step, kept]: [Range, number, (table: string) => number | undefined]
+): Choice | undefined {
+  if ([...filters].some(column => addresses.includes(column))) return undefined
+  const choice = chooseFrom(largestTables, needs, range, step, kept)
+  return choice?.since === undefined ? choice : undefined
+}
+
+const addresses = ['src_addr', 'dst_addr']
+
+function chooseFrom(
+  tables: readonly TrafficTable[],
+  needs: Iterable<string>,
+  range: Range,
+  step: number,
+  kept: (table: string) => number | undefined,
+): Choice | undefined {
   const columns = [...needs]
   const from = range.from / 1000
-  const able = trafficTables.filter(
+  const able = tables.filter(
     table => step % table.step === 0 && columns.every(column => table.columns.has(column)),
   )
   const since = (table: TrafficTable) => kept(table.name) ?? Number.POSITIVE_INFINITY
@@ -60,7 +98,7 @@ export function tableFor(
   }
   // None has all of the range: the one that goes back the furthest.
   const earliest = Math.min(...able.map(since))
-  if (!Number.isFinite(earliest)) return { table: rawTable, since: undefined }
+  if (!Number.isFinite(earliest)) return undefined
   return { table: able.find(one => since(one) === earliest)!, since: earliest }
 }
 
@@ -81,6 +119,7 @@ export function piecesFor(
   const coarser = rolledUp.filter(
     table =>
       table.step > choice.table.step &&
+      table.group === (choice.table.group ?? 'sums') &&
       columns.every(column => table.columns.has(column)) &&
       (kept(table.name) ?? Number.POSITIVE_INFINITY) <= range.from / 1000,
   )

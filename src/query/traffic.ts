@@ -1,6 +1,7 @@
 /** Questions about flows as SQL. Counters are scaled by each record's sampling rate. */
 import { formatAddress, mapped, parseAddress } from '../telemetry/address.ts'
-import { recentTables } from '../telemetry/rollups.ts'
+import { flowTable } from '../telemetry/flow.ts'
+import { behindMarksSql } from '../telemetry/rollups.ts'
 import { type TrafficDimension, trafficDimensions } from '../telemetry/traffic-dimensions.ts'
 import { addressText, type Range, type Sql } from './question.ts'
 import type { Piece, TrafficTable } from './traffic-tables.ts'
@@ -208,15 +209,17 @@ function partsOf(
     params,
   }
 
-  function sourceOf({ name, step }: TrafficTable, where: string, alone: boolean): string {
+  function sourceOf({ name, group }: TrafficTable, where: string, alone: boolean): string {
     if (alone) return `${name} WHERE ${where} AND traffic = 1`
     const columns = ['time', ...columnsNeeded(question), 'bytes', 'packets']
     const part = (table: string, flows: string, more = '') =>
       `SELECT ${[...columns, flows].join(', ')} FROM ${table} WHERE ${where}${more}`
-    const one = 'toUInt64(1) AS flows'
-    if (step === 1) return part(name, one, ' AND traffic = 1')
+    const raw = (more: string) => part(flowTable.kind, 'toUInt64(1) AS flows', more)
+    if (group === undefined) return raw(' AND traffic = 1')
     // With what is not in a rollup yet.
-    return [part(name, 'flows'), ...recentTables.map(table => part(table, one))].join(' UNION ALL ')
+    return [part(name, 'flows'), raw(` AND traffic = 1 AND ${behindMarksSql(group)}`)].join(
+      ' UNION ALL ',
+    )
   }
 }
 

@@ -19,7 +19,15 @@ PARTITION BY ${table.partitionBy}
 ORDER BY (${table.orderBy.join(', ')})
 TTL toDateTime(${time}) + INTERVAL ${options.keepDays ?? table.keepDays} DAY
 SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1,
-  fsync_after_insert = 1, fsync_part_directory = 1`
+  fsync_after_insert = 1, fsync_part_directory = 1${table.numbersInserts ? `, ${numbering}` : ''}`
+}
+
+const numbering = 'enable_block_number_column = 1'
+
+/** Makes an older table number its inserts, if it does not: as the engine describes it. */
+export function numberInsertsSql(table: Table, present: string): string | undefined {
+  if (!table.numbersInserts || present.includes(numbering)) return undefined
+  return `ALTER TABLE ${table.kind} MODIFY SETTING ${numbering}`
 }
 
 /** Gives an older table a column that the column table has gained, in its place. */

@@ -15,6 +15,7 @@ export const flowTable = defineTable({
   doc: 'Flow records of NetFlow, IPFIX and sFlow; counters are raw, `sampling` says by what to multiply.',
   orderBy: ['toStartOfFiveMinutes(time)', 'exporter', 'in_if', 'out_if', 'time'],
   partitionBy: 'toYYYYMMDD(time)',
+  numbersInserts: true,
   keepDays: 15,
   // biome-ignore format: one line a column, to be read as a table
   columns: [

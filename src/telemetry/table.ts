@@ -96,6 +96,8 @@ export interface Table {
   /** Sort key, coarse time first, so that a question about one exporter reads little. */
   orderBy: readonly string[]
   partitionBy: string
+  /** The engine keeps the number of the insert that brought a row, by partition. */
+  numbersInserts?: true
   /** Days that raw rows are kept unless the settings say otherwise. */
   keepDays: number
   doc: string

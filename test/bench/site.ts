@@ -29,7 +29,7 @@ export interface Site {
   link: { url: string; identity: Identity }
   /** Waits until so many flows of the last hours are in the engine, or no more come. @returns how many are */
   stored(flows: number, hours: number): Promise<number>
-  /** Waits for the engine to merge. */
+  /** Waits until no more is summed up than on any other day, and for the engine to merge. */
   settled(): Promise<void>
   stop(): Promise<void>
 }
@@ -37,6 +37,8 @@ export interface Site {
 const deadlines = { startMs: 60_000, askMs: 120_000, storeMs: 3_600_000 }
 /** Merges go on for a while after the last insert. */
 const mergeDeadlineMs = 1_800_000
+/** That are summed up at once; fewer may wait for an hour. */
+const enoughRows = 2_000_000
 
 export async function startSite(
   workshop: Workshop,
@@ -85,6 +87,14 @@ export async function startSite(
     return response.json() as Promise<T>
   }
 
+  /** Flows that are not in a group of rollups yet; the most of them. */
+  async function waitingRows() {
+    const text = await (await fetch(`http://127.0.0.1:${ports.console}/metrics`)).text()
+    const found = [...text.matchAll(/^keepwatch_store_rows_to_roll_up\{.*\} (\d+)$/gm)]
+    if (found.length === 0) throw new Error('the server does not say what it has to sum up')
+    return Math.max(...found.map(([, rows]) => Number(rows)))
+  }
+
   while ((await ask<{ role: string }>('/pair').catch(() => undefined))?.role !== 'active') {
     await sleep(100)
   }
@@ -124,7 +134,7 @@ export async function startSite(
       while (performance.now() < deadline) {
         await sleep(2000)
         const now = cpuSecondsOf(enginePid)
-        if (now - cpu < 0.2) break
+        if (now - cpu < 0.2 && (await waitingRows()) < enoughRows) break
         cpu = now
       }
     },

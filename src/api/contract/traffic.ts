@@ -19,6 +19,8 @@ const where = z
 /** Which table answered, and what it read. */
 const source = z.object({
   table: z.string(),
+  /** Groups are of the addresses that have the most traffic of each pair of interfaces; the rest is in none. */
+  approximate: z.boolean(),
   /** What is before it is not kept as finely as the question asks; null: all of the range is there. */
   since: moment.nullable(),
   rowsRead: z.number(),
@@ -35,6 +37,12 @@ const asking = {
     .literal('true')
     .optional()
     .describe('Ask it although it was refused with `too-large`; it may take ten minutes'),
+  exact: z
+    .literal('true')
+    .optional()
+    .describe(
+      'Look at every flow, where the answer would be of the addresses alone that have the most traffic of each pair of interfaces',
+    ),
 }
 const deadlineMs = 610_000
 

@@ -66,6 +66,8 @@ export const collectorState = z.object({
       server: z.string(),
       reachable: z.boolean(),
       waiting: z.number(),
+      /** How long ago the oldest of what waits was received. */
+      behindMs: z.number().default(0),
       delivered: z.number(),
       lastError: z.string().nullable(),
     }),

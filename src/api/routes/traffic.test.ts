@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { Sql } from '../../query/question.ts'
-import { trafficTables } from '../../query/traffic-tables.ts'
+import { largestTables, type TrafficTable, trafficTables } from '../../query/traffic-tables.ts'
 import { ApiError, type HandlerCall } from '../handler.ts'
 import { type AskOptions, trafficRoutes } from './traffic.ts'
 
@@ -11,6 +11,7 @@ function setUp(options: {
   rowsRead?: number
   elapsedMs?: number
   answer?: (sql: Sql) => object[]
+  tables?: readonly TrafficTable[]
 }) {
   const asked: AskOptions[] = []
   const state = { ...{ rowsRead: 1, elapsedMs: 1 }, ...options, asked, tags: [] as string[] }
@@ -21,7 +22,8 @@ function setUp(options: {
       return { rows: rows as Row[], rowsRead: state.rowsRead, elapsedMs: state.elapsedMs }
     },
     now: () => Date.parse('2026-05-01T12:00:00Z'),
-    keptSince: name => (trafficTables.some(table => table.name === name) ? 0 : undefined),
+    keptSince: name =>
+      (options.tables ?? trafficTables).some(table => table.name === name) ? 0 : undefined,
     sampling: () => new Map(),
     estimate: async () => state.rowsToRead,
     async progress(tag) {
@@ -71,6 +73,50 @@ test('a question with a name can be looked up by it, and by nothing shorter', as
     progress: { rowsRead: 1, rowsTotal: 2, elapsedMs: 3 },
   })
   expect(state.tags).toEqual([`ask-${id}-`])
+})
+
+describe('a question by address', () => {
+  const tables = [...trafficTables, ...largestTables]
+  const query = { by: 'src.addr', groups: 2 }
+
+  test('is answered from the flows if that takes no more than a moment', async () => {
+    const { series } = setUp({ rowsToRead: 1e6, tables })
+    expect((await series(query)).source).toMatchObject({ table: 'flow', approximate: false })
+  })
+
+  test('is answered from the largest addresses if it does, unless somebody wants every flow', async () => {
+    const { series } = setUp({ rowsToRead: 20e6, tables })
+    const source = { table: 'flow_exporter_source_1m', approximate: true }
+    expect((await series(query)).source).toMatchObject(source)
+    const exact = await series({ ...query, exact: 'true' })
+    expect(exact.source).toMatchObject({ table: 'flow', approximate: false })
+  })
+
+  test('that filters by one is always answered from the flows', async () => {
+    const { series } = setUp({ rowsToRead: 20e6, tables })
+    const answered = await series({ ...query, where: ['dst.addr=192.0.2.1'] })
+    expect(answered.source).toMatchObject({ table: 'flow', approximate: false })
+  })
+
+  test('shows what is in no group as the rest, however few groups there are', async () => {
+    const begin = Date.parse('2026-05-01T11:00:00Z') / 1000
+    const answer = ({ text }: Sql) => {
+      if (/AS keys/.test(text)) return [{ keys: ['192.0.2.1'], bytes: 30, packets: 1, flows: 1 }]
+      return [
+        {
+          bucket: begin,
+          key: /among/.test(text) ? '192.0.2.1' : '',
+          value: /among/.test(text) ? 30 : 50,
+        },
+      ]
+    }
+    const { series } = setUp({ rowsToRead: 20e6, tables, answer })
+    const answered = await series(query)
+    expect(answered.series.map(({ key, values }) => [key, values[0]])).toEqual([
+      ['192.0.2.1', 30],
+      ['', 20],
+    ])
+  })
 })
 
 describe('a picture of groups and the table beneath it', () => {

@@ -15,7 +15,13 @@ import {
   trafficTop,
   trafficTotal,
 } from '../../query/traffic.ts'
-import { type Choice, type Piece, piecesFor, tableFor } from '../../query/traffic-tables.ts'
+import {
+  type Choice,
+  largestFor,
+  type Piece,
+  piecesFor,
+  tableFor,
+} from '../../query/traffic-tables.ts'
 import { ApiError, type Handlers } from '../handler.ts'
 import { createSharedWork } from '../shared-work.ts'
 import { readRange } from './range.ts'
@@ -44,11 +50,24 @@ interface Sums {
 type TopRow = Sums & { keys: string[] }
 type SeriesRow = { bucket: number; key: string; value: number }
 
+/** A question with groups. */
+interface Grouped {
+  by: readonly string[]
+  where: readonly string[]
+  metric: TrafficMetric
+  limit?: number
+  ask?: string | undefined
+  anyway?: 'true' | undefined
+  exact?: 'true' | undefined
+}
+
 /** Rows a second, until questions have shown how many it is here. */
 const usualPace = 10e6
 /** An answer from fewer rows says nothing of the pace. */
 const enoughToTell = 5e6
 const longestSeconds = 20
+/** What takes longer is answered from the largest addresses, if they have what is asked for. */
+const momentSeconds = 0.7
 const anywayMs = 600_000
 /** Groups that are asked for at least, so that the questions of one page are the same. */
 const sharedLimit = 51
@@ -105,9 +124,35 @@ export function trafficRoutes(deps: {
     const step = stepOf(asked)
     const range = wholeBuckets(asked, step)
     const columns = columnsOf({ by, where })
-    const choice = tableFor(columns, range, step, deps.keptSince)
-    const pieces = piecesFor(choice, columns, range, deps.keptSince)
-    return { step, range, sampling: deps.sampling(), pieces, ...choice }
+    return planFrom(tableFor(columns, range, step, deps.keptSince), { columns, range, step })
+  }
+
+  function planFrom(
+    choice: Choice,
+    asked: { columns: readonly string[]; range: Range; step: number },
+  ) {
+    const pieces = piecesFor(choice, asked.columns, asked.range, deps.keptSince)
+    return { ...asked, sampling: deps.sampling(), pieces, ...choice }
+  }
+
+  /**
+   * The same, from the largest addresses if there are no others, or if to look at all of them takes
+   * more than a moment and nobody insists.
+   */
+  async function planGroups(
+    asked: Range,
+    query: Pick<Grouped, 'by' | 'where' | 'metric' | 'exact'>,
+  ) {
+    const exact = question(() => plan(asked, query.by, query.where))
+    if (exact.table.group !== undefined || query.exact) return exact
+    const filters = columnsOf({ by: [], where: query.where })
+    const choice = largestFor(exact.columns, filters, exact.range, exact.step, deps.keptSince)
+    if (choice === undefined) return exact
+    if (exact.since === undefined) {
+      const rows = await deps.estimate(trafficTop({ ...query, ...exact, limit: sharedLimit }))
+      if (rows / pace <= momentSeconds) return exact
+    }
+    return planFrom(choice, exact)
   }
 
   return {
@@ -118,13 +163,14 @@ export function trafficRoutes(deps: {
     async getTrafficSeries({ query, signal }) {
       const asked = readRange(query, deps.now())
       const { by } = query
-      const planned = question(() => plan(asked, by === undefined ? [] : [by], query.where))
+      const groupedBy = by === undefined ? [] : [by]
+      const planned = await planGroups(asked, { ...query, by: groupedBy })
       const { step, range } = planned
       const buckets = bucketsOf(range, step)
       const largest =
-        by === undefined ? undefined : await largestOf({ ...query, by: [by] }, planned, signal)
+        by === undefined ? undefined : await largestOf({ ...query, by: groupedBy }, planned, signal)
       const keys = largest?.rows.slice(0, query.groups).map(row => row.keys[0]!) ?? []
-      const rest = largest === undefined || largest.rows.length > query.groups
+      const rest = largest === undefined || largest.rows.length > query.groups || isRough(planned)
       const overall = rest ? overallOf(planned, asked, query.where) : undefined
       const series = (plan: typeof planned, groups?: { dimension: string; keys: string[] }) =>
         askWithin<SeriesRow>(
@@ -152,7 +198,7 @@ export function trafficRoutes(deps: {
 
     async getTrafficTop({ query, signal }) {
       const asked = readRange(query, deps.now())
-      const planned = question(() => plan(asked, query.by, query.where))
+      const planned = await planGroups(asked, query)
       const overall = overallOf(planned, asked, query.where)
       const [top, total] = await Promise.all([
         largestOf(query, planned, signal),
@@ -172,21 +218,15 @@ export function trafficRoutes(deps: {
 
   /** The largest groups: a picture and the table beneath it want the same at the same time. */
   function largestOf(
-    query: {
-      by: readonly string[]
-      where: readonly string[]
-      metric: TrafficMetric
-      limit?: number
-      ask?: string | undefined
-      anyway?: 'true' | undefined
-    },
+    query: Grouped,
     planned: ReturnType<typeof plan>,
     signal: AbortSignal,
   ): Promise<Answer<TopRow>> {
     const { by, where, metric, anyway } = query
     const limit = Math.max(sharedLimit, query.limit ?? 0)
     const { range, step, sampling } = planned
-    const key = JSON.stringify([by, where, metric, limit, anyway, range, step, [...sampling]])
+    const { name } = planned.table
+    const key = JSON.stringify([name, by, where, metric, limit, anyway, range, step, [...sampling]])
     const sql = question(() => trafficTop({ ...query, ...planned, limit }))
     return largest.get(key, signal, wanted => askWithin<TopRow>(sql, 'top', query, wanted))
   }
@@ -217,14 +257,21 @@ function tagOf(ask: string): string {
   return `ask-${ask}-`
 }
 
+/** Not everything is in some group of it. */
+function isRough({ table }: Choice): boolean {
+  return table.group === 'largest'
+}
+
 function sourceOf(
-  { table, since }: Choice,
+  choice: Choice,
   answers: readonly { rowsRead: number; elapsedMs: number }[],
-  pieces: readonly Pick<Piece, 'table'>[] = [{ table }],
+  pieces: readonly Pick<Piece, 'table'>[] = [choice],
 ) {
+  const { since } = choice
   const names = new Set(pieces.map(piece => piece.table.name))
   return {
     table: [...names].join(', '),
+    approximate: isRough(choice),
     since: since === undefined ? null : new Date(since * 1000).toISOString(),
     rowsRead: answers.reduce((sum, { rowsRead }) => sum + rowsRead, 0),
     elapsedMs: Math.max(...answers.map(({ elapsedMs }) => elapsedMs)),

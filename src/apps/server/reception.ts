@@ -84,6 +84,11 @@ export function createReception(
         300: settings.keepDays.traffic5m,
         3600: settings.keepDays.traffic1h,
       },
+      mostAddresses: {
+        60: settings.topAddresses.traffic1m,
+        300: settings.topAddresses.traffic5m,
+        3600: settings.topAddresses.traffic1h,
+      },
     },
   )
   const naming = createNaming({ ...deps, fill: telemetry.fillNames })

@@ -8,7 +8,8 @@ import { trapTable } from '../../telemetry/trap.ts'
 const port = z.number().int().min(0).max(65_535)
 const file = z.string().min(1)
 const days = z.number().int().positive()
-const keepDaysOf = (step: RollupStep) => rollupSteps.find(one => one.step === step)!.keepDays
+const addresses = z.number().int().min(1).max(1000)
+const usualOf = (step: RollupStep) => rollupSteps.find(one => one.step === step)!
 
 /** The settings file of `keepwatch server`. Paths are relative to the file. */
 export const serverSettings = z.strictObject({
@@ -86,10 +87,21 @@ export const serverSettings = z.strictObject({
       flow: days.default(flowTable.keepDays),
       syslog: days.default(syslogTable.keepDays),
       trap: days.default(trapTable.keepDays),
-      /** Traffic summed by the minute, without addresses; and so on. */
-      traffic1m: days.default(keepDaysOf(60)),
-      traffic5m: days.default(keepDaysOf(300)),
-      traffic1h: days.default(keepDaysOf(3600)),
+      /** Traffic summed by the minute, with the largest addresses alone; and so on. */
+      traffic1m: days.default(usualOf(60).keepDays),
+      traffic5m: days.default(usualOf(300).keepDays),
+      traffic1h: days.default(usualOf(3600).keepDays),
+    })
+    .prefault({}),
+  /**
+   * Addresses that are kept of each pair of interfaces in each minute, and so on: those with the most
+   * traffic.
+   */
+  topAddresses: z
+    .strictObject({
+      traffic1m: addresses.default(usualOf(60).mostAddresses),
+      traffic5m: addresses.default(usualOf(300).mostAddresses),
+      traffic1h: addresses.default(usualOf(3600).mostAddresses),
     })
     .prefault({}),
   /** Databases in MaxMind's format; paths are relative to this file. */

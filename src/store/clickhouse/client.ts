@@ -204,8 +204,6 @@ export function createEngineClient(
     async insertNative(sql, block, token) {
       const settings: ClickHouseSettings = {
         insert_deduplication_token: token,
-        // An insert that was interrupted between the table and its rollups is completed by its repetition.
-        deduplicate_blocks_in_dependent_materialized_views: 1,
         async_insert: 0,
         // Rows of many days, from an exporter that sends its past, are no reason to refuse them.
         max_partitions_per_insert_block: '0',

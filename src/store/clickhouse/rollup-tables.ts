@@ -5,21 +5,17 @@
 import type { Clock } from '../../lib/clock.ts'
 import type { Log } from '../../lib/log.ts'
 import {
-  createFeedSql,
-  createRecentSql,
   createRollupSql,
-  nextTable,
   type Rollup,
   type RollupStep,
-  recentFeed,
-  recentTables,
   rollups,
+  workTables,
 } from '../../telemetry/rollups.ts'
 import type { Client } from './client.ts'
 import type { Present } from './present.ts'
 
 export interface RollupTables {
-  /** Makes those that are missing, with what feeds them, and reads since when each is whole. */
+  /** Makes those that are missing, and reads since when each is whole. */
   prepare(present: Present): Promise<void>
   /** Since when a rollup has all traffic, seconds since 1970; undefined while there is none. */
   keptSince(name: string): number | undefined
@@ -53,9 +49,11 @@ export function createRollupTables(
 
   async function prepareOne(rollup: Rollup, tables: ReadonlyMap<string, string>) {
     const days = config.keepDays[rollup.step]
-    if (!tables.has(nextTable(rollup))) await client.command(createRollupSql(rollup))
+    for (const name of workTables(rollup)) {
+      if (!tables.has(name)) await client.command(createRollupSql(rollup, name))
+    }
     const present = tables.get(rollup.name)
-    if (present === undefined) await client.command(createRollupSql(rollup, days))
+    if (present === undefined) await client.command(createRollupSql(rollup, rollup.name, days))
     else if (!present.includes(`toIntervalDay(${days})`)) {
       await client.command(
         `ALTER TABLE ${rollup.name} MODIFY TTL time + INTERVAL ${days} DAY
@@ -69,12 +67,8 @@ export function createRollupTables(
       if (!tables.has('rollups')) await client.command(sinceSql)
       await readSince()
       await Promise.all(rollups.map(rollup => prepareOne(rollup, tables)))
-      for (const name of recentTables) {
-        if (!tables.has(name)) await client.command(createRecentSql(name))
-      }
       const { rows } = await client.query<{ any: number }>('SELECT 1 AS any FROM flow LIMIT 1', {})
       const since = rows.length === 0 ? 0 : Math.ceil(clock.wall() / 1000) + aheadSeconds
-      if (!tables.has(recentFeed)) await client.command(createFeedSql())
       const made = rollups.filter(({ name }) => !whole.has(name))
       if (made.length === 0) return
       await client.insertRows(

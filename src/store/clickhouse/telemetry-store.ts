@@ -9,8 +9,14 @@ import type { Clock } from '../../lib/clock.ts'
 import type { Component } from '../../lib/component.ts'
 import type { Log } from '../../lib/log.ts'
 import type { Metrics } from '../../lib/metrics.ts'
-import { addColumnSql, addDerivedSql, createTableSql, insertSql } from '../../telemetry/ddl.ts'
-import { type RollupStep, recentTables, rollupSteps } from '../../telemetry/rollups.ts'
+import {
+  addColumnSql,
+  addDerivedSql,
+  createTableSql,
+  insertSql,
+  numberInsertsSql,
+} from '../../telemetry/ddl.ts'
+import { type RollupStep, rollupSteps } from '../../telemetry/rollups.ts'
 import { type ColumnRun, readRuns } from '../../telemetry/runs.ts'
 import { type Column, type Kind, kinds, ofEachKind, type Table } from '../../telemetry/table.ts'
 import { tables } from '../../telemetry/tables.ts'
@@ -74,6 +80,8 @@ export interface TelemetryStoreConfig {
   keepDays?: Partial<Record<Kind, number>>
   /** The same for rollups, by the seconds of a bucket. */
   keepRollupDays?: Partial<Record<RollupStep, number>>
+  /** Addresses that are kept of each pair of interfaces and bucket, by the seconds of a bucket. */
+  mostAddresses?: Partial<Record<RollupStep, number>>
   /** Other servers write to the same engine, so the ledger in memory is not all there is. */
   shared?: boolean
 }
@@ -87,9 +95,8 @@ const maxWaiting = 64
 const maxListed = 10_000
 const reloadMs = 2000
 const foldEveryMs = 6 * 3600 * 1000
-const usualRollupDays = Object.fromEntries(
-  rollupSteps.map(({ step, keepDays }) => [step, keepDays]),
-) as Record<RollupStep, number>
+const usualRollupDays = ofEachStep(({ keepDays }) => keepDays)
+const usualMost = ofEachStep(({ mostAddresses }) => mostAddresses)
 const collectorForm = /^[0-9a-zA-Z._-]{1,100}$/
 
 export function createTelemetryStore(
@@ -105,7 +112,10 @@ export function createTelemetryStore(
     { keepDays: { ...usualRollupDays, ...config.keepRollupDays } },
   )
   const announced = createReload(lookups, log)
-  const rolling = createRolling({ client, log, metrics: deps.metrics })
+  const rolling = createRolling(
+    { client, log, metrics: deps.metrics, clock },
+    { mostAddresses: { ...usualMost, ...config.mostAddresses } },
+  )
   const underway = new Map<string, Promise<unknown>>()
   const waiting: (() => void)[] = []
   let inserting = 0
@@ -150,6 +160,8 @@ export function createTelemetryStore(
     const made = present.tables.get(kind)
     if (made === undefined) return client.command(createTableSql(table, { keepDays }))
     await addMissingColumns(table, present.columns.get(kind)!)
+    const numbering = numberInsertsSql(table, made)
+    if (numbering !== undefined) await client.command(numbering)
     if (made.includes(`toIntervalDay(${keepDays})`)) return
     // Whole parts are dropped as they expire, so the parts that exist need not be rewritten.
     await client.command(
@@ -267,12 +279,13 @@ export function createTelemetryStore(
     },
     async query<T>(sql: string, params = {}, options = {}) {
       if (!started) throw notStarted()
-      const ask = () => client.query<T>(sql, params, options)
-      return sql.includes(recentTables[0]) ? rolling.read(ask) : ask()
+      return rolling.read(sql, params, all => client.query<T>(sql, all, options))
     },
     async estimate(sql, params = {}) {
       if (!started) throw notStarted()
-      const { rows: read } = await client.query<{ rows: number }>(`EXPLAIN ESTIMATE ${sql}`, params)
+      const { rows: read } = await rolling.read(sql, params, all =>
+        client.query<{ rows: number }>(`EXPLAIN ESTIMATE ${sql}`, all),
+      )
       return read.reduce((sum, { rows }) => sum + Number(rows), 0)
     },
     async progress(tag) {
@@ -307,6 +320,10 @@ export function createTelemetryStore(
       return daysAgo(config.keepDays?.[kind] ?? tables[kind].keepDays)
     },
   }
+}
+
+function ofEachStep<T>(of: (step: (typeof rollupSteps)[number]) => T): Record<RollupStep, T> {
+  return Object.fromEntries(rollupSteps.map(each => [each.step, of(each)])) as Record<RollupStep, T>
 }
 
 /** What exporters call things is looked up anew soon after they have said something, not at once for each. */

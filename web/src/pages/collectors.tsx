@@ -1,6 +1,6 @@
 import { Link } from '@tanstack/react-router'
 import { type AnswerOf, useAnswer } from '../api/hooks.ts'
-import { formatBytes, formatCount } from '../format/units.ts'
+import { formatBytes, formatCount, formatDuration } from '../format/units.ts'
 import { Panel, Tag } from '../parts/panel.tsx'
 import { Problems } from '../parts/problems.tsx'
 import { Answered, Empty } from '../parts/states.tsx'
@@ -206,6 +206,9 @@ function Deliveries({ state }: { state: State }) {
                 <span className={delivery.waiting > 10 ? 'warn' : undefined}>
                   {formatCount(delivery.waiting)}
                 </span>
+                {delivery.behindMs >= 1000 && (
+                  <div className="dim">since {formatDuration(delivery.behindMs)}</div>
+                )}
               </td>
             </tr>
           ))}

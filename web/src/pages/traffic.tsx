@@ -1,4 +1,12 @@
-import { ActionIcon, Button, Popover, SegmentedControl, Select, TextInput } from '@mantine/core'
+import {
+  ActionIcon,
+  Anchor,
+  Button,
+  Popover,
+  SegmentedControl,
+  Select,
+  TextInput,
+} from '@mantine/core'
 import { IconPlus, IconX } from '@tabler/icons-react'
 import { getRouteApi, Link } from '@tanstack/react-router'
 import { useState } from 'react'
@@ -44,10 +52,11 @@ export function TrafficPage() {
     void navigate({ search: previous => clean({ ...previous, ...change }) })
   }
 
-  const [anywayFor, setAnywayFor] = useState('')
+  const [insistence, insist] = useState<{ on: string; anyway?: true; exact?: true }>({ on: '' })
   const asked = JSON.stringify({ range, metric, where, by })
-  const onAnyway = () => setAnywayFor(asked)
-  const question = { range, metric, where, ...(anywayFor === asked ? { anyway: true } : {}) }
+  const { on: _, ...insisted } = insistence.on === asked ? insistence : { on: asked }
+  const onAnyway = () => insist({ ...insisted, on: asked, anyway: true })
+  const question = { range, metric, where, ...insisted }
   const series = useTrafficSeries({ ...question, by: seriesBy, groups: 9 })
   const top = useTrafficTop({ ...question, by, limit: 50 })
 
@@ -138,9 +147,25 @@ export function TrafficPage() {
       <Panel
         title={byLabel(by)}
         note={
-          top.data === undefined
-            ? undefined
-            : `largest ${top.data.rows.length} · ${sourceText(top.data.source)}`
+          top.data && (
+            <>
+              largest {top.data.rows.length} · {sourceText(top.data.source)}
+              {top.data.source.approximate && (
+                <>
+                  {' · '}
+                  <Anchor
+                    component="button"
+                    size="xs"
+                    title="Only the addresses with the most traffic of each pair of interfaces were looked at. What the others have is in the rest."
+                    onClick={() => insist({ on: asked, exact: true })}
+                    data-testid="look-at-every-flow"
+                  >
+                    look at every flow
+                  </Anchor>
+                </>
+              )}
+            </>
+          )
         }
         flush
       >

@@ -94,7 +94,7 @@ describe('series', () => {
       { key: 'a', values: [10, 20, 30] },
       { key: '', values: [1, 2, 3] },
     ],
-    source: { table: 'flow', since: null, rowsRead: 0, elapsedMs: 0 },
+    source: { table: 'flow', approximate: false, since: null, rowsRead: 0, elapsedMs: 0 },
   }
 
   test('of flows are divided by the bucket, others are rates already', () => {

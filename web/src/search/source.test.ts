@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { formatMoment } from '../format/time.ts'
 import { sourceText } from './source.ts'
 
-const source = { rowsRead: 1234, elapsedMs: 11.6, since: null }
+const source = { approximate: false, rowsRead: 1234, elapsedMs: 11.6, since: null }
 
 test('an answer says what was read for it', () => {
   expect(sourceText({ ...source, table: 'flow' })).toBe('1\u202f234 flows read in 12 ms')
@@ -12,6 +12,12 @@ test('an answer says what was read for it', () => {
   const both = 'flow_exporter_1h, flow_exporter_5m'
   expect(sourceText({ ...source, table: both })).toContain(
     'sums of an hour and sums of five minutes read',
+  )
+})
+
+test('an answer says that it knows of the largest addresses alone', () => {
+  expect(sourceText({ ...source, table: 'flow_source_1h', approximate: true })).toBe(
+    '1\u202f234 largest addresses of an hour read in 12 ms',
   )
 })
 

@@ -6,21 +6,24 @@ import { formatCount } from '../format/units.ts'
 type Source = AnswerOf<'getTrafficTop'>['source']
 
 const steps: Record<string, string> = {
-  '1m': 'sums of a minute',
-  '5m': 'sums of five minutes',
-  '1h': 'sums of an hour',
+  '1m': 'a minute',
+  '5m': 'five minutes',
+  '1h': 'an hour',
 }
 
 /** `sums of a minute`; of several, each once. */
-export function tableText(table: string): string {
-  const kinds = table
-    .split(', ')
-    .map(name => steps[name.slice(name.lastIndexOf('_') + 1)] ?? 'flows')
+export function tableText(table: string, what = 'sums'): string {
+  const kinds = table.split(', ').map(name => {
+    const step = steps[name.slice(name.lastIndexOf('_') + 1)]
+    return step === undefined ? 'flows' : `${what} of ${step}`
+  })
   return [...new Set(kinds)].join(' and ')
 }
 
 /** `1 234 sums of five minutes read in 12 ms`. */
-export function sourceText({ table, since, rowsRead, elapsedMs }: Source): string {
-  const read = `${formatCount(rowsRead)} ${tableText(table)} read in ${Math.round(elapsedMs)} ms`
+export function sourceText(source: Source): string {
+  const { table, approximate, since, rowsRead, elapsedMs } = source
+  const what = approximate ? 'largest addresses' : 'sums'
+  const read = `${formatCount(rowsRead)} ${tableText(table, what)} read in ${Math.round(elapsedMs)} ms`
   return since === null ? read : `${read} · nothing as fine is kept before ${formatMoment(since)}`
 }

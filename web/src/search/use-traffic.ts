@@ -11,6 +11,8 @@ interface TrafficQuestion {
   where?: readonly string[]
   /** Ask it although it is too large. */
   anyway?: boolean
+  /** Look at every flow, however long that takes. */
+  exact?: boolean
 }
 
 /** A question about traffic, and what can be said of it while it is being answered. */
@@ -48,7 +50,7 @@ function useQuestion<N extends 'getTrafficSeries' | 'getTrafficTop'>(
   const queries = useQueryClient()
   const queryKey = [name, question]
   const [ask, setAsk] = useState('')
-  const { range, where, anyway = false, ...rest } = question
+  const { range, where, anyway = false, exact = false, ...rest } = question
   const query = useQuery<AnswerOf<N>, ApiError>({
     queryKey,
     queryFn: ({ signal }) => {
@@ -58,6 +60,7 @@ function useQuestion<N extends 'getTrafficSeries' | 'getTrafficTop'>(
         ...rest,
         ...boundsQuery(boundsOf(range, Date.now())),
         ...(anyway ? { anyway: 'true' as const } : {}),
+        ...(exact ? { exact: 'true' as const } : {}),
         ask: id,
         where: where === undefined ? undefined : [...where],
       }
