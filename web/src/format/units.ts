@@ -31,7 +31,7 @@ export function formatBytes(bytes: number): string {
 /** `12.3 k` + what is counted: `12.3 k flows/s`. */
 export function formatQuantity(value: number, unit: string): string {
   const [text, prefix] = scaled(value)
-  return `${text} ${prefix}${prefix === '' ? '' : ' '}${unit}`
+  return [text, prefix, unit].filter(part => part !== '').join(' ')
 }
 
 /** Whole counts with narrow spaces that do not break: `1 234 567`. */

@@ -102,10 +102,10 @@ function Drops({ sockets }: { sockets: AnswerOf<'listHeardExporters'>['sockets']
   return (
     <Panel testId="socket-drops">
       {dropping.map(({ collector, listener, datagrams, kernelDrops }) => (
-        <p key={`${collector} ${listener}`} className="bad">
+        <div key={`${collector} ${listener}`} className="bad">
           The kernel of {collector} dropped {formatCount(kernelDrops!)} datagrams at {listener} (
           {formatShare(kernelDrops!, kernelDrops! + datagrams)}): its receive buffer was full.
-        </p>
+        </div>
       ))}
     </Panel>
   )

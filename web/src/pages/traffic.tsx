@@ -57,6 +57,11 @@ export function TrafficPage() {
   const { on: _, ...insisted } = insistence.on === asked ? insistence : { on: asked }
   const onAnyway = () => insist({ ...insisted, on: asked, anyway: true })
   const question = { range, metric, where, ...insisted }
+  const onStop = () => {
+    series.stop()
+    top.stop()
+    insist({ on: '' })
+  }
   const series = useTrafficSeries({ ...question, by: seriesBy, groups: 9 })
   const top = useTrafficTop({ ...question, by, limit: 50 })
 
@@ -111,6 +116,7 @@ export function TrafficPage() {
         <AnsweredQuestion
           query={series}
           onAnyway={onAnyway}
+          onStop={onStop}
           what="Could not load the traffic"
           loading={<Loading height={300} />}
           empty={data =>
@@ -172,6 +178,7 @@ export function TrafficPage() {
         <AnsweredQuestion
           query={top}
           onAnyway={onAnyway}
+          onStop={onStop}
           what="Could not load the largest groups"
           loading={<Loading rows={12} />}
           empty={data => data.rows.length === 0 && <Empty title="Nothing to list" />}

@@ -16,9 +16,11 @@ export function AnsweredQuestion<A>(props: {
   empty?: (data: A) => ReactNode | false
   /** To ask it although it is too large. */
   onAnyway: () => void
+  /** To end it, with what belongs to it. */
+  onStop: () => void
   children: (data: A) => ReactNode
 }) {
-  const { query, what, onAnyway } = props
+  const { query, what, onAnyway, onStop } = props
   if (query.isError && query.error?.code === 'too-large') {
     return (
       <div className="state" role="alert" data-testid="too-large">
@@ -42,7 +44,7 @@ export function AnsweredQuestion<A>(props: {
   }
   return (
     <>
-      {query.slow !== null && <Asking ask={query.slow} onStop={query.stop} />}
+      {query.slow !== null && <Asking ask={query.slow} onStop={onStop} />}
       <Answered
         query={query}
         what={what}

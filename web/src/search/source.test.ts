@@ -10,9 +10,7 @@ test('an answer says what was read for it', () => {
     '1\u202f234 sums of five minutes read in 12 ms',
   )
   const both = 'flow_exporter_1h, flow_exporter_5m'
-  expect(sourceText({ ...source, table: both })).toContain(
-    'sums of an hour and sums of five minutes read',
-  )
+  expect(sourceText({ ...source, table: both })).toContain('sums of an hour and five minutes read')
 })
 
 test('an answer says that it knows of the largest addresses alone', () => {

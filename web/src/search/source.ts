@@ -11,13 +11,13 @@ const steps: Record<string, string> = {
   '1h': 'an hour',
 }
 
-/** `sums of a minute`; of several, each once. */
+/** `sums of an hour and five minutes and flows`. */
 export function tableText(table: string, what = 'sums'): string {
-  const kinds = table.split(', ').map(name => {
-    const step = steps[name.slice(name.lastIndexOf('_') + 1)]
-    return step === undefined ? 'flows' : `${what} of ${step}`
-  })
-  return [...new Set(kinds)].join(' and ')
+  const suffixes = table.split(', ').map(name => name.slice(name.lastIndexOf('_') + 1))
+  const spans = new Set(suffixes.flatMap(suffix => steps[suffix] ?? []))
+  const kinds = spans.size === 0 ? [] : [`${what} of ${[...spans].join(' and ')}`]
+  if (suffixes.some(suffix => !(suffix in steps))) kinds.push('flows')
+  return kinds.join(' and ')
 }
 
 /** `1 234 sums of five minutes read in 12 ms`. */
