@@ -207,6 +207,8 @@ export function stateContract(server: () => string): void {
     await write(tx => interfaces.save(tx, '192.0.2.1', [port]))
     const first = await interfaces.version()
     expect(await interfaces.list()).toMatchObject([{ exporter: '192.0.2.1', interfaces: [port] }])
+    expect(await interfaces.find('192.0.2.1')).toEqual([port])
+    expect(await interfaces.find('192.0.2.2')).toEqual([])
     await write(tx => interfaces.save(tx, '192.0.2.1', [port]))
     expect(await interfaces.version()).toBe(first)
     await write(tx => interfaces.save(tx, '192.0.2.1', [{ ...port, alias: 'to Paris' }]))

@@ -39,12 +39,7 @@ function setUp(flows: object[], counters: object[], said: object[] = []) {
   const routes = exporterHealthRoutes({
     collectors: () => [{ state, online: true }],
     interfaces: {
-      list: async () => [
-        {
-          exporter: '192.0.2.7',
-          interfaces: [{ index: 7, name: 'Gi0/7', alias: 'uplink', speed: 1e10 }],
-        },
-      ],
+      find: async () => [{ index: 7, name: 'Gi0/7', alias: 'uplink', speed: 1e10 }],
     },
     deviceAt: address => (address === '192.0.2.7' ? 'edge-1' : null),
     async ask<Row>(sql: { text: string }) {

@@ -40,7 +40,7 @@ const slackSeconds = 180
 export function exporterHealthRoutes(deps: {
   collectors(): { state: State; online: boolean }[]
   /** Names of interfaces by SNMP. */
-  interfaces: { list(): Promise<{ exporter: string; interfaces: Named[] }[]> }
+  interfaces: { find(exporter: string): Promise<Named[]> }
   /** Name of the device with an address. */
   deviceAt(address: string): string | null
   ask: Ask
@@ -113,15 +113,13 @@ export function exporterHealthRoutes(deps: {
       const [flows, counted, named, said] = await Promise.all([
         deps.ask<InterfaceTraffic>(interfaceTraffic(question), signal),
         deps.ask<CountedTraffic>(countedTraffic({ range, exporter: address }), signal),
-        deps.interfaces.list(),
+        deps.interfaces.find(address),
         saidNames(address, signal),
       ])
       // An average of the time in which there were any.
       const begin = Math.max(question.range.from / 1000, firstOf(flows.rows).get(address) ?? 0)
       const seconds = question.range.to / 1000 - begin
-      const names = new Map(
-        named.find(one => one.exporter === address)?.interfaces.map(one => [one.index, one]),
-      )
+      const names = new Map(named.map(one => [one.index, one]))
       const byIndex = new Map(flows.rows.map(row => [row.index, row]))
       const watched = counted.rows.filter(row => row.seconds > 0)
       const own = new Map([...bestCounted(watched).values()].map(row => [row.index, row]))

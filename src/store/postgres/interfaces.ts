@@ -17,6 +17,8 @@ export interface ExporterInterfaces {
 
 export interface Interfaces {
   list(): Promise<ExporterInterfaces[]>
+  /** Of one exporter; none if it has not said any. */
+  find(exporter: string): Promise<NamedInterface[]>
   /** Rises with each change. */
   version(): Promise<string>
   /** What is the same as before is not written. */
@@ -31,6 +33,14 @@ export function createInterfaces(deps: { database: Queries }): Interfaces {
         `SELECT host(exporter) AS exporter, entries AS interfaces, changed_at AS "changedAt"
          FROM interfaces ORDER BY interfaces.exporter`,
       ),
+
+    async find(exporter) {
+      const [row] = await database.query<Pick<ExporterInterfaces, 'interfaces'>>(
+        'SELECT entries AS interfaces FROM interfaces WHERE exporter = $1',
+        [exporter],
+      )
+      return row?.interfaces ?? []
+    },
 
     async version() {
       const [row] = await database.query<{ version: string }>(
