@@ -107,6 +107,7 @@ async function makeParcels(): Promise<Parcel[]> {
 async function measure(round: number): Promise<Result> {
   const dir = join(workshop.dir, String(round))
   const site = await startSite(workshop, dir, { collector: false })
+  await site.settled()
   const watching = setInterval(() => watch(site.parts), 500)
   const before = cpuOf(site.parts)
   const ownBefore = process.cpuUsage()
@@ -116,6 +117,13 @@ async function measure(round: number): Promise<Result> {
   const after = cpuOf(site.parts)
   const own = process.cpuUsage(ownBefore)
   const flows = wanted * rowsOfSegment
+  const perMillion = (cpu: Record<string, number>) =>
+    Object.fromEntries(
+      Object.keys(site.parts).map(name => [name, (1e6 * (cpu[name]! - before[name]!)) / flows]),
+    )
+  process.stderr.write(
+    `  ${(flows / 1e6).toFixed(1)} M flows in ${seconds.toFixed(1)} s: ${(flows / 1e6 / seconds).toFixed(2)} M/s; CPU s/million ${JSON.stringify(perMillion(after))}\n`,
+  )
   const stored = await site.stored(flows, 2)
   if (stored !== flows) throw new Error(`${flows} flows were acknowledged, and ${stored} are there`)
   await site.settled()
@@ -125,10 +133,6 @@ async function measure(round: number): Promise<Result> {
   await site.stop()
   const bytesPerFlow = await bytesIn(dir, flows)
   rmSync(dir, { recursive: true, force: true })
-  const perMillion = (cpu: Record<string, number>) =>
-    Object.fromEntries(
-      Object.keys(site.parts).map(name => [name, (1e6 * (cpu[name]! - before[name]!)) / flows]),
-    )
   const result = {
     ...{ flows, storedPerSecond: flows / seconds, settledSeconds, bytesPerFlow },
     cpuPerMillion: perMillion(after),

@@ -41,9 +41,19 @@ const worth: Record<RollupGroup, { everySeconds: number; enoughRows: number }> =
   largest: { everySeconds: 3600, enoughRows: 900_000 },
 }
 
+/** Inserts go first, but not for longer. */
+const yieldMs = 60_000
+
 /** @param config addresses that are kept of each pair of interfaces and bucket */
 export function createRolling(
-  deps: { client: Client; log: Log; metrics: Metrics; clock: Clock },
+  deps: {
+    client: Client
+    log: Log
+    metrics: Metrics
+    clock: Clock
+    /** Whether inserts are waiting. */
+    busy(): boolean
+  },
   config: { mostAddresses: Record<RollupStep, number> },
 ): Rolling {
   const { client, log } = deps
@@ -55,11 +65,13 @@ export function createRolling(
   })
   const groups = new Map<RollupGroup, RollingGroup>()
   for (const group of rollupGroups) {
+    waiting.set({ rollups: group }, 0)
     const onWaiting = (rows: number) => waiting.set({ rollups: group }, rows)
     const most = config.mostAddresses
     groups.set(group, createRollingGroup({ ...deps, onWaiting }, { group, most, ...worth[group] }))
   }
   let timer: NodeJS.Timeout | undefined
+  let lastStep = Number.NEGATIVE_INFINITY
   let stepping: Promise<unknown> = Promise.resolve()
 
   /** One at a time. */
@@ -71,7 +83,10 @@ export function createRolling(
 
   async function tick() {
     let more = false
-    for (const [group, rolling] of groups) {
+    const now = deps.clock.monotonic()
+    const yields = deps.busy() && now - lastStep < yieldMs
+    if (!yields) lastStep = now
+    for (const [group, rolling] of yields ? [] : groups) {
       try {
         more = (await stepInTurn(rolling, false)) || more
       } catch (error) {

@@ -113,7 +113,7 @@ export function createTelemetryStore(
   )
   const announced = createReload(lookups, log)
   const rolling = createRolling(
-    { client, log, metrics: deps.metrics, clock },
+    { client, log, metrics: deps.metrics, clock, busy: () => waiting.length > 0 },
     { mostAddresses: { ...usualMost, ...config.mostAddresses } },
   )
   const underway = new Map<string, Promise<unknown>>()
