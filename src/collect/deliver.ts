@@ -6,8 +6,6 @@
  * Between the collectors of a pair a segment is claimed before it is sent: the other server says
  * which of its datagrams it has taken itself, and their rows are left out.
  */
-import { createHash } from 'node:crypto'
-import { Agent, request as httpsRequest } from 'node:https'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Counter } from 'prom-client'
 import type { Clock } from '../lib/clock.ts'
@@ -16,20 +14,21 @@ import type { Log } from '../lib/log.ts'
 import type { Metrics } from '../lib/metrics.ts'
 import type { Identity } from '../lib/tls.ts'
 import { type Kind, kinds } from '../telemetry/table.ts'
+import { type Answer, createCaller } from './caller.ts'
 import { leaveOut } from './leave-out.ts'
 import {
   type ClaimStored,
   type CollectorAnswer,
   type CollectorState,
-  certificateRole,
   claimAnswer,
   collectorAnswer,
   linkHeaders,
   linkPaths,
   receivedAnswer,
+  stateForOlder,
 } from './link.ts'
 import { emptyManifest, encodeManifest } from './manifest.ts'
-import { forOlder, type Parcel, type Sealed, type WholeSegment } from './segment.ts'
+import { forOlder, type Parcel, parcelOf, type WholeSegment } from './segment.ts'
 import type { Settlement } from './settlement.ts'
 import type { Waiting } from './shelves.ts'
 import type { Spool } from './spool.ts'
@@ -70,13 +69,6 @@ export interface Delivery extends Component {
   report(collector: CollectorState): Promise<CollectorAnswer | undefined>
 }
 
-interface Answer {
-  status: number
-  text: string
-  /** Seconds. */
-  retryAfter?: string | undefined
-}
-
 /** What waits for a server, of one kind. */
 interface Lane {
   kind: Kind
@@ -86,12 +78,10 @@ interface Lane {
 }
 
 const backoff = { firstMs: 50, mostMs: 5000 }
-const questionTimeoutMs = 10_000
 const reportTimeoutMs = 5000
 const claimTimeoutMs = 3000
 /** The start of a server waits for it. */
 const helloTimeoutMs = 1500
-const maxAnswerBytes = 4 * 1024 * 1024
 /** A segment that the other server does not take for so long is stored by the own one alone. */
 const keepAfterMs = 2000
 
@@ -110,7 +100,12 @@ export function createDelivery(
   const { server, pipeline = 4, segmentTimeoutMs = 30_000 } = config
   const { spool, settlement } = deps
   const segments = deliveredCounter(deps.metrics)
-  let agent: Agent | undefined
+  const caller = createCaller(deps, {
+    url: server.url,
+    // One for the state, and one for what is kept.
+    maxConnections: kinds.length * pipeline + 2,
+  })
+  const { call } = caller
   let stopping = new AbortController()
   let waking = new AbortController()
   let running: Promise<void> = Promise.resolve()
@@ -401,55 +396,8 @@ export function createDelivery(
     })
   }
 
-  function call(
-    method: string,
-    path: string,
-    options: {
-      signal: AbortSignal
-      timeoutMs?: number
-      body?: Uint8Array
-      headers?: Record<string, string | number>
-    },
-  ): Promise<Answer> {
-    const { body, timeoutMs = questionTimeoutMs } = options
-    return new Promise((resolve, reject) => {
-      const deadline = AbortSignal.timeout(timeoutMs)
-      const request = httpsRequest(
-        new URL(path, server.url),
-        {
-          method,
-          agent: agent!,
-          signal: AbortSignal.any([options.signal, deadline]),
-          headers: { ...options.headers, 'content-length': body?.length ?? 0 },
-        },
-        response => {
-          const chunks: Buffer[] = []
-          let length = 0
-          response.on('data', (chunk: Buffer) => {
-            chunks.push(chunk)
-            length += chunk.length
-            if (length > maxAnswerBytes) request.destroy(new Error('the answer is too long'))
-          })
-          response.on('error', fail)
-          response.on('end', () =>
-            resolve({
-              status: response.statusCode!,
-              text: Buffer.concat(chunks).toString('utf8'),
-              retryAfter: response.headers['retry-after'],
-            }),
-          )
-        },
-      )
-      function fail(error: Error) {
-        reject(deadline.aborted ? new Error(`no answer within ${timeoutMs} ms`) : error)
-      }
-      request.on('error', fail)
-      request.end(body)
-    })
-  }
-
   async function tell(path: string, timeoutMs: number, headers = {}) {
-    if (agent === undefined) return
+    if (!caller.isOpen) return
     await call('POST', path, { signal: stopping.signal, timeoutMs, headers }).catch(error =>
       deps.log.debug({ server: server.name, error }, 'not told'),
     )
@@ -458,29 +406,14 @@ export function createDelivery(
   return {
     async start() {
       stopping = new AbortController()
-      agent = new Agent({
-        key: deps.identity.key,
-        cert: deps.identity.cert,
-        ca: deps.identity.ca,
-        minVersion: 'TLSv1.3',
-        keepAlive: true,
-        // One for the state, and one for what is kept.
-        maxSockets: kinds.length * pipeline + 2,
-        // Any server of the deployment will do, at whatever name or shared address it is reached:
-        // what counts is that the authority calls it a server.
-        checkServerIdentity: (_, certificate) =>
-          certificateRole(certificate) === 'server'
-            ? undefined
-            : new Error('the other side is not a server of this deployment'),
-      })
+      caller.open()
       running = run(stopping.signal)
     },
 
     async stop() {
       stopping.abort()
       await running
-      agent?.destroy()
-      agent = undefined
+      caller.close()
     },
 
     async alive() {
@@ -496,7 +429,7 @@ export function createDelivery(
     },
 
     async report(collector) {
-      if (agent === undefined) return undefined
+      if (!caller.isOpen) return undefined
       const known = takesNarrow ? collector : stateForOlder(collector)
       const body = Buffer.from(JSON.stringify(known))
       try {
@@ -521,27 +454,6 @@ export function createDelivery(
       delivered,
       lastError,
     }),
-  }
-}
-
-function parcelOf(segment: WholeSegment | Sealed): Parcel {
-  const { body } = segment
-  if ('header' in segment) {
-    const { rows, nativeBytes, sha256 } = segment.header
-    return { rows, nativeBytes, body, sha256 }
-  }
-  const { rows, nativeBytes } = segment
-  return { rows, nativeBytes, body, sha256: createHash('sha256').update(body).digest('hex') }
-}
-
-const newListeners: readonly string[] = ['ipfix_tcp', 'ipfix_tls', 'syslog_tls']
-
-/** The same for a server before 0.3, which refuses a state that names what it does not know. */
-function stateForOlder(state: CollectorState): CollectorState {
-  return {
-    ...state,
-    listeners: state.listeners.filter(({ name }) => !newListeners.includes(name)),
-    kinds: state.kinds.filter(({ kind }) => kind !== 'counter' && kind !== 'name'),
   }
 }
 

@@ -113,3 +113,14 @@ export function certificateRole(certificate: PeerCertificate | undefined): LinkR
   const unit: unknown = certificate?.subject?.OU
   return unit === 'server' || unit === 'collector' ? unit : undefined
 }
+
+const newListeners: readonly string[] = ['ipfix_tcp', 'ipfix_tls', 'syslog_tls']
+
+/** The same for a server before 0.3, which refuses a state that names what it does not know. */
+export function stateForOlder(state: CollectorState): CollectorState {
+  return {
+    ...state,
+    listeners: state.listeners.filter(({ name }) => !newListeners.includes(name)),
+    kinds: state.kinds.filter(({ kind }) => kind !== 'counter' && kind !== 'name'),
+  }
+}

@@ -182,6 +182,17 @@ export function decompressBody(body: Uint8Array, maxBytes: number): Promise<Buff
   return decompressAsync(body, { chunkSize, maxOutputLength: maxBytes })
 }
 
+/** What is sent of a segment that was read whole, or was just written anew. */
+export function parcelOf(segment: WholeSegment | Sealed): Parcel {
+  const { body } = segment
+  if ('header' in segment) {
+    const { rows, nativeBytes, sha256 } = segment.header
+    return { rows, nativeBytes, body, sha256 }
+  }
+  const { rows, nativeBytes } = segment
+  return { rows, nativeBytes, body, sha256: hash('sha256', body) }
+}
+
 /** The same for a server that wants every column in its own type. */
 export async function forOlder(kind: Kind, { rows, nativeBytes, body }: Parcel): Promise<Parcel> {
   const native = widened(await decompressBody(body, nativeBytes), tables[kind])

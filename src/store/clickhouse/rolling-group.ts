@@ -32,10 +32,11 @@ export interface RollingGroup {
   /**
    * Sums up what is worth it.
    * @param all whatever there is, though questions have to wait for it
+   * @param signal ends it after the statement that is at work
    * @returns whether there may be more to do at once
-   * @throws EngineUnavailable, QueryFailed
+   * @throws EngineUnavailable, QueryFailed, or the reason of the signal
    */
-  step(all: boolean): Promise<boolean>
+  step(all: boolean, signal: AbortSignal): Promise<boolean>
   /** A question that reads the group's rollups, with the parameters that it takes for its marks. */
   read<T>(work: (params: Record<string, unknown>) => Promise<T>): Promise<T>
 }
@@ -141,10 +142,11 @@ export function createRollingGroup(
     return new Map(rows.map(({ partition, block }) => [partition, block]))
   }
 
-  async function moveIn(complete: Note) {
+  async function moveIn(complete: Note, signal?: AbortSignal) {
     between = true
     for (const rollup of own) {
       for (const id of await partitionsOf(nextTable(rollup))) {
+        signal?.throwIfAborted()
         await client.command(
           `ALTER TABLE ${nextTable(rollup)} MOVE PARTITION ID '${id}' TO TABLE ${rollup.name}`,
         )
@@ -166,7 +168,7 @@ export function createRollingGroup(
     return rows
   }
 
-  async function sumUp(inserts: readonly Insert[]): Promise<Note> {
+  async function sumUp(inserts: readonly Insert[], signal: AbortSignal): Promise<Note> {
     const there = new Set(await partitionsOf('flow'))
     const next = new Map([...marks].filter(([partition]) => there.has(partition)))
     let rows = 0
@@ -177,9 +179,11 @@ export function createRollingGroup(
     }
     for (const rollup of own) {
       for (const sql of sumSql(rollup, [marks, next], config.most[rollup.step])) {
+        signal.throwIfAborted()
         await client.commandOnce(sql, sumTimeoutMs)
       }
     }
+    signal.throwIfAborted()
     const complete = { complete: true, marks: next }
     await write(complete)
     return complete
@@ -196,7 +200,8 @@ export function createRollingGroup(
       marks = note!.marks
       if (note!.complete) await moveIn(note!)
     },
-    async step(all) {
+    async step(all, signal) {
+      signal.throwIfAborted()
       note ??= await readNote()
       let complete = note?.complete ? note : undefined
       if (complete === undefined) {
@@ -206,11 +211,11 @@ export function createRollingGroup(
         if (rows === 0) return false
         if (!all && rows < config.enoughRows && lastPeriod === period()) return false
         if (rows <= config.enoughRows) lastPeriod = period()
-        complete = await sumUp(inserts)
+        complete = await sumUp(inserts, signal)
       }
       const next = complete
       const moved = await gate.change(
-        () => moveIn(next),
+        () => moveIn(next, signal),
         all || inVain >= mostInVain ? longPatienceMs : patienceMs,
       )
       inVain = moved ? 0 : inVain + 1

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createClient } from '@clickhouse/client'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { storeOn } from '../../../test/contract/telemetry-store.ts'
 import { createLog } from '../../lib/log.ts'
 import { createMetrics } from '../../lib/metrics.ts'
@@ -16,6 +16,8 @@ import { rollups } from '../../telemetry/rollups.ts'
 import { tables } from '../../telemetry/tables.ts'
 import { createEmbeddedEngine } from './engine.ts'
 import type { TelemetryStore, TelemetryStoreConfig } from './telemetry-store.ts'
+
+vi.setConfig({ testTimeout: 60_000 })
 
 const dataDir = mkdtempSync(join(tmpdir(), 'keepwatch-rolling-'))
 const engine = createEmbeddedEngine(

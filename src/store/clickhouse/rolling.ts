@@ -11,6 +11,7 @@ import {
   rollupGroups,
 } from '../../telemetry/rollups.ts'
 import type { Client } from './client.ts'
+import { EngineUnavailable } from './errors.ts'
 import type { Present } from './present.ts'
 import { createRollingGroup, notesSql, notesTable, type RollingGroup } from './rolling-group.ts'
 
@@ -71,29 +72,31 @@ export function createRolling(
     groups.set(group, createRollingGroup({ ...deps, onWaiting }, { group, most, ...worth[group] }))
   }
   let timer: NodeJS.Timeout | undefined
+  let stopping = new AbortController()
   let lastStep = Number.NEGATIVE_INFINITY
   let stepping: Promise<unknown> = Promise.resolve()
 
   /** One at a time. */
-  function stepInTurn(rolling: RollingGroup, all: boolean): Promise<boolean> {
-    const result = stepping.then(() => rolling.step(all))
+  function stepInTurn(rolling: RollingGroup, all: boolean, signal: AbortSignal): Promise<boolean> {
+    const result = stepping.then(() => rolling.step(all, signal))
     stepping = result.catch(() => {})
     return result
   }
 
-  async function tick() {
+  async function tick(signal: AbortSignal) {
     let more = false
     const now = deps.clock.monotonic()
     const yields = deps.busy() && now - lastStep < yieldMs
     if (!yields) lastStep = now
     for (const [group, rolling] of yields ? [] : groups) {
       try {
-        more = (await stepInTurn(rolling, false)) || more
+        more = (await stepInTurn(rolling, false, signal)) || more
       } catch (error) {
+        if (signal.aborted) return
         log.warn({ error: (error as Error).message, group }, 'traffic could not be summed up')
       }
     }
-    if (timer !== undefined) timer = setTimeout(() => void tick(), more ? 0 : tickMs)
+    if (!signal.aborted) timer = setTimeout(() => void tick(signal), more ? 0 : tickMs)
   }
 
   return {
@@ -102,11 +105,13 @@ export function createRolling(
       for (const rolling of groups.values()) await rolling.prepare()
     },
     start() {
-      timer = setTimeout(() => void tick(), tickMs)
+      stopping = new AbortController()
+      const { signal } = stopping
+      timer = setTimeout(() => void tick(signal), tickMs)
     },
     async stop() {
       clearTimeout(timer)
-      timer = undefined
+      stopping.abort(new EngineUnavailable('the store is stopping'))
       // Interrupted, it is completed or begun anew by the next start.
       await within(stopMs, stepping)
     },
@@ -120,7 +125,7 @@ export function createRolling(
     },
     async catchUp() {
       for (const rolling of groups.values()) {
-        while (await stepInTurn(rolling, true));
+        while (await stepInTurn(rolling, true, stopping.signal));
       }
     },
   }
