@@ -440,7 +440,8 @@ test('damaged templates are put aside, and the exporters’ next ones are learne
   await collector.stop()
   const file = join(collector.spool, 'templates.json')
   const bytes = readFileSync(file)
-  expect(bytes.length).toBeGreaterThan(1000)
+  // How many there are depends on whether there are captures to make rubbish of.
+  expect(JSON.parse(bytes.toString()).domains).not.toEqual([])
   for (const [damaged, loads] of [
     [Buffer.concat([bytes.subarray(0, bytes.length / 2)]), false],
     [createNoise(5000), false],
