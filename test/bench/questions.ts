@@ -10,7 +10,7 @@
  *
  * A ratio is nfdump's time by ours: above 1 we are faster. `raw` are questions that need the flow
  * records themselves, the others are answered from a rollup, as the API would, when everything is
- * summed up: that takes some twenty seconds a million flows, of which no two agree here.
+ * summed up.
  *
  * Options: --flows N in millions (50), --rounds N (3), --json (one line, the last).
  */
