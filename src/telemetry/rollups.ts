@@ -157,7 +157,11 @@ const durable = 'fsync_after_insert = 1, fsync_part_directory = 1'
 
 /** The tables beside a rollup in which its next rows are put together; none stay there. */
 export function workTables(rollup: Rollup): string[] {
-  return rollup.group === 'largest' ? [nextTable(rollup), allTable(rollup)] : [nextTable(rollup)]
+  const finest = rollup.step === rollupSteps[0]!.step
+  // One serves all steps of a family.
+  return rollup.group === 'largest' && finest
+    ? [nextTable(rollup), allTable(rollup)]
+    : [nextTable(rollup)]
 }
 
 /** @param keepDays undefined: rows are not kept by their age */

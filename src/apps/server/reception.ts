@@ -19,6 +19,7 @@ import {
 } from '../../store/clickhouse/telemetry-store.ts'
 import type { Interfaces } from '../../store/postgres/interfaces.ts'
 import type { NameLists } from '../../store/postgres/name-lists.ts'
+import type { RollupStep } from '../../telemetry/rollups.ts'
 import type { Directory } from './directory.ts'
 import { createGeo, type GeoFiles } from './geo.ts'
 import { createNaming, type Naming } from './naming.ts'
@@ -79,16 +80,8 @@ export function createReception(
     { ...deps, connection: engine },
     {
       keepDays: settings.keepDays,
-      keepRollupDays: {
-        60: settings.keepDays.traffic1m,
-        300: settings.keepDays.traffic5m,
-        3600: settings.keepDays.traffic1h,
-      },
-      mostAddresses: {
-        60: settings.topAddresses.traffic1m,
-        300: settings.topAddresses.traffic5m,
-        3600: settings.topAddresses.traffic1h,
-      },
+      keepRollupDays: byStep(settings.keepDays),
+      mostAddresses: byStep(settings.topAddresses),
     },
   )
   const naming = createNaming({ ...deps, fill: telemetry.fillNames })
@@ -139,4 +132,8 @@ export function createReception(
     ...(ownCollector ? { taken: ownCollector.taken } : {}),
   })
   return { engine, telemetry, feed, naming, geo, receiver, ownCollector, adoption }
+}
+
+function byStep(setting: ServerSettings['topAddresses']): Record<RollupStep, number> {
+  return { 60: setting.traffic1m, 300: setting.traffic5m, 3600: setting.traffic1h }
 }

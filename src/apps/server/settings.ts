@@ -9,7 +9,15 @@ const port = z.number().int().min(0).max(65_535)
 const file = z.string().min(1)
 const days = z.number().int().positive()
 const addresses = z.number().int().min(1).max(1000)
-const usualOf = (step: RollupStep) => rollupSteps.find(one => one.step === step)!
+/** A setting for each step of the sums. */
+function ofEachStep(setting: z.ZodNumber, usual: 'keepDays' | 'mostAddresses') {
+  const usualOf = (step: RollupStep) => rollupSteps.find(one => one.step === step)![usual]
+  return {
+    traffic1m: setting.default(usualOf(60)),
+    traffic5m: setting.default(usualOf(300)),
+    traffic1h: setting.default(usualOf(3600)),
+  }
+}
 
 /** The settings file of `keepwatch server`. Paths are relative to the file. */
 export const serverSettings = z.strictObject({
@@ -88,22 +96,14 @@ export const serverSettings = z.strictObject({
       syslog: days.default(syslogTable.keepDays),
       trap: days.default(trapTable.keepDays),
       /** Traffic summed by the minute, with the largest addresses alone; and so on. */
-      traffic1m: days.default(usualOf(60).keepDays),
-      traffic5m: days.default(usualOf(300).keepDays),
-      traffic1h: days.default(usualOf(3600).keepDays),
+      ...ofEachStep(days, 'keepDays'),
     })
     .prefault({}),
   /**
    * Addresses that are kept of each pair of interfaces in each minute, and so on: those with the most
    * traffic.
    */
-  topAddresses: z
-    .strictObject({
-      traffic1m: addresses.default(usualOf(60).mostAddresses),
-      traffic5m: addresses.default(usualOf(300).mostAddresses),
-      traffic1h: addresses.default(usualOf(3600).mostAddresses),
-    })
-    .prefault({}),
+  topAddresses: z.strictObject(ofEachStep(addresses, 'mostAddresses')).prefault({}),
   /** Databases in MaxMind's format; paths are relative to this file. */
   geo: z
     .strictObject({
