@@ -51,6 +51,7 @@ function createServer(name: string, folder: string) {
   let reception: Reception
   let alone: AloneFile
   let open: number[]
+  let whileWriting: (() => void) | undefined
   let builder = createManifestBuilder()
 
   function boot() {
@@ -73,8 +74,14 @@ function createServer(name: string, folder: string) {
         const sequence = made++
         const id = `${name}/syslog/${sequence}`
         spool.push({ id, sequence, manifest, numbers: open, settled: false })
-        onDisk()
         open = []
+        const meanwhile = whileWriting
+        whileWriting = undefined
+        if (meanwhile === undefined) return onDisk()
+        void Promise.resolve().then(() => {
+          meanwhile()
+          onDisk()
+        })
       },
       repeated: () => false,
       hearInform: () => true,
@@ -138,6 +145,10 @@ function createServer(name: string, folder: string) {
       })
     },
     seal: () => seal(),
+    /** What happens while the next batch is written; that is as long as a claim waits. */
+    whileWriting(happens: (() => void) | undefined) {
+      whileWriting = happens
+    },
     role(active: boolean, term: number) {
       if (!alive) return
       claimed.clear()
@@ -160,13 +171,20 @@ function createServer(name: string, folder: string) {
 type Server = ReturnType<typeof createServer>
 
 /** Claims a segment of `from` at `to`, and leaves out what is another's. */
-async function claim(from: Server, to: Server, segment: Segment): Promise<boolean> {
+async function claim(
+  from: Server,
+  to: Server,
+  segment: Segment,
+  meanwhile?: () => void,
+): Promise<boolean> {
+  to.whileWriting(meanwhile)
   const { taken, stored } = await to.reception.claim({
     segment: segment.id,
     manifest: encodeManifest(segment.manifest),
     ageMs: 1e9,
     stored: to.store.has(segment.id) ? 'here' : 'later',
   })
+  to.whileWriting(undefined)
   to.claimed.add(segment.id)
   const gone = new Set(taken)
   const there = stored.map(place => segment.numbers[place]!)
@@ -248,11 +266,11 @@ function storeAlone(server: Server, detail: number) {
   if (detail & 1) storeOwn(server)
 }
 
-async function deliverAll(from: Server, to: Server) {
+async function deliverAll(from: Server, to: Server, meanwhile?: () => void) {
   await clearReceived(from, to)
   for (const segment of [...from.spool]) {
     if (!to.store.has(segment.id)) {
-      if (!(await claim(from, to, segment))) continue
+      if (!(await claim(from, to, segment, meanwhile))) continue
       if (begin(to, segment)) end(to, segment, true)
       if (to.store.has(segment.id)) from.alone.agreed({ ...segment, kind: 'syslog' })
     }
@@ -289,6 +307,10 @@ async function play(steps: readonly Step[], folder: string) {
   const late: [Server, number][] = []
   servers[0].role(true, term)
   servers[1].role(false, term)
+  const oneComesLate = () => {
+    const [server, n] = late.shift() ?? []
+    server?.hear(n!)
+  }
   for (const [what, who, detail] of steps) {
     const [self, other] = who === 0 ? servers : ([servers[1], servers[0]] as const)
     const segment = self.spool[detail % Math.max(1, self.spool.length)]
@@ -306,21 +328,19 @@ async function play(steps: readonly Step[], folder: string) {
         }
         break
       }
-      case 4: {
-        const [server, n] = late.shift() ?? []
-        server?.hear(n!)
+      case 4:
+        oneComesLate()
         break
-      }
       case 5:
         if (self.alive) self.seal()
         break
       case 6:
-        if (self.alive && other.alive) await deliverAll(self, other)
+        if (self.alive && other.alive) await deliverAll(self, other, oneComesLate)
         break
       case 7:
         if (self.alive && other.alive && segment && !other.store.has(segment.id)) {
           // It may come long after it was claimed.
-          const claimed = (detail & 2) !== 0 || (await claim(self, other, segment))
+          const claimed = (detail & 2) !== 0 || (await claim(self, other, segment, oneComesLate))
           if (claimed && detail & 1) begin(other, segment)
         }
         break

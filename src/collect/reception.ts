@@ -26,7 +26,7 @@ import {
   withoutDatagrams,
 } from './manifest.ts'
 import { createRing, type RingBounds, type RingState } from './ring.ts'
-import { createTaken, decodeTaken, encodeTaken } from './taken.ts'
+import { createTaken, decodeTaken, encodeTaken, type TakenSet } from './taken.ts'
 
 export interface Role {
   active: boolean
@@ -208,6 +208,29 @@ export function createReception(
     }
   }
 
+  /**
+   * Places of what was taken here. Who is told that it was taken leaves it out, so it has to survive
+   * a crash of this one; what comes while the disk is waited for counts as well.
+   *
+   * @throws if the disk takes too long
+   */
+  async function takenAndOnDisk(manifest: Manifest): Promise<number[]> {
+    const named = new Set(manifest.hashes)
+    const disputes = ({ rank, hashes }: TakenSet) =>
+      rank > manifest.rank && hashes.some(hash => hash !== 0 && named.has(hash))
+    let deadline: Promise<'late'> | undefined
+    for (;;) {
+      if (intake.pending().some(disputes)) intake.sealAll()
+      const batches = [...unsealed].filter(([batch]) => disputes(batch))
+      if (batches.length === 0) return taken.of(manifest)
+      deadline ??= sleep(claimWaitMs, 'late', { ref: false })
+      const onDisk = Promise.all(batches.map(([, batch]) => batch.onDisk))
+      if ((await Promise.race([onDisk, deadline])) === 'late') {
+        throw new Error('what was taken is not on disk yet')
+      }
+    }
+  }
+
   return {
     start() {
       recall('replayed')
@@ -266,18 +289,7 @@ export function createReception(
       if (role.active && !direct)
         await Promise.race([replaying, sleep(claimWaitMs, undefined, { ref: false })])
       if (role.active && !direct) throw new Error('the ring is still being decoded')
-      let places = taken.of(manifest, intake.pending())
-      if (places.length > 0) {
-        // Who is told that it was taken leaves it out: so it has to survive a crash of this one.
-        intake.sealAll()
-        const batches = [...unsealed]
-        const onDisk = Promise.all(batches.map(([, batch]) => batch.onDisk))
-        await Promise.race([onDisk, sleep(claimWaitMs, undefined, { ref: false })])
-        if (batches.some(([batch]) => unsealed.has(batch))) {
-          throw new Error('what was taken is not on disk yet')
-        }
-        places = taken.of(manifest)
-      }
+      const places = await takenAndOnDisk(manifest)
       const alone = deps.alone.places(segment, manifest, places)
       counts.disputed += places.length + alone.length
       const now = clock.monotonic()
