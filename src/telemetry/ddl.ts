@@ -43,6 +43,24 @@ export function addDerivedSql(table: Table, column: DerivedColumn): string {
 }
 
 /**
+ * Gives columns of an older table the codecs of today; what is stored is written so when it is merged.
+ *
+ * @param present by column, in the engine's words: `CODEC(Delta(4), LZ4)`
+ */
+export function codecsSql(
+  table: string,
+  columns: readonly Pick<Column, 'name' | 'codec'>[],
+  present: ReadonlyMap<string, string>,
+): string | undefined {
+  const changes = columns.flatMap(({ name, codec }) => {
+    const before = present.get(name)?.replace(/(Delta)\(\d\)/g, '$1')
+    const same = codec === undefined || before === undefined || before === `CODEC(${codec})`
+    return same ? [] : [`MODIFY COLUMN ${name} CODEC(${codec})`]
+  })
+  return changes.length === 0 ? undefined : `ALTER TABLE ${table} ${changes.join(', ')}`
+}
+
+/**
  * `INSERT` of a Native block whose columns travel in these forms: what was left out of them, because
  * another column says it, is put together in the engine. Columns of zeros are not named.
  */

@@ -164,14 +164,23 @@ export function workTables(rollup: Rollup): string[] {
     : [nextTable(rollup)]
 }
 
+/** As the flow table has them, where it does. */
+export function rollupColumns({ keys }: Rollup): { name: string; type: string; codec: string }[] {
+  return [
+    { name: 'time', type: 'DateTime', codec: 'Delta, LZ4' },
+    ...keys.map(name => ({ codec: 'T64, LZ4', ...columnNamed(name) })),
+    ...sumColumns.map(name => ({ name, type: 'UInt64', codec: 'T64, LZ4' })),
+  ]
+}
+
 /** @param keepDays undefined: rows are not kept by their age */
 export function createRollupSql(rollup: Rollup, name: string, keepDays?: number): string {
   const { step, keys } = rollup
-  const lines = [
-    "time DateTime COMMENT 'Begin of the bucket.' CODEC(DoubleDelta, ZSTD(1))",
-    ...keys.map(key => `${key} ${columnNamed(key).type} CODEC(ZSTD(1))`),
-    ...sumColumns.map(sum => `${sum} UInt64 CODEC(T64, ZSTD(1))`),
-  ]
+  const comment = "COMMENT 'Begin of the bucket.' "
+  const lines = rollupColumns(rollup).map(
+    column =>
+      `${column.name} ${column.type} ${column.name === 'time' ? comment : ''}CODEC(${column.codec})`,
+  )
   // Coarse time first, so that a question about one interface reads little.
   const [places, others] = ofPlaces(keys)
   const order = [`intDiv(toUInt32(time), ${24 * step})`, ...places, 'time', ...others]
@@ -250,7 +259,7 @@ function ofPlaces(keys: readonly string[]): [places: string[], others: string[]]
   return [keys.filter(isPlace), keys.filter(key => !isPlace(key))]
 }
 
-function columnNamed(name: string): Pick<Column, 'type'> {
+function columnNamed(name: string): Pick<Column, 'name' | 'type' | 'codec'> {
   const column = [...flowTable.columns, ...flowTable.derived].find(each => each.name === name)
   if (column === undefined) throw new Error(`the flow table has no column ${name}`)
   return column

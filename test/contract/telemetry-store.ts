@@ -20,9 +20,11 @@ import {
 import type { Sql } from '../../src/query/question.ts'
 import { trafficSeries, trafficTop, trafficTotal } from '../../src/query/traffic.ts'
 import { piecesFor, tableFor, trafficTables } from '../../src/query/traffic-tables.ts'
+import { createEngineClient } from '../../src/store/clickhouse/client.ts'
 import type { Connection } from '../../src/store/clickhouse/connection.ts'
 import { QueryFailed, SegmentRefused } from '../../src/store/clickhouse/errors.ts'
 import { geoLists } from '../../src/store/clickhouse/lookups.ts'
+import { readPresent } from '../../src/store/clickhouse/present.ts'
 import {
   createTelemetryStore,
   type TelemetryStore,
@@ -31,8 +33,9 @@ import {
 import { parseAddress } from '../../src/telemetry/address.ts'
 import { createBatch } from '../../src/telemetry/batch.ts'
 import { writeCounters } from '../../src/telemetry/counter.ts'
+import { codecsSql } from '../../src/telemetry/ddl.ts'
 import { decodeNative, encodeNative } from '../../src/telemetry/native.ts'
-import { rollups } from '../../src/telemetry/rollups.ts'
+import { rollupColumns, rollups } from '../../src/telemetry/rollups.ts'
 import { type ColumnType, type Kind, kinds, type Table } from '../../src/telemetry/table.ts'
 import { tables } from '../../src/telemetry/tables.ts'
 
@@ -595,6 +598,27 @@ export function telemetryStoreContract(name: string, createBackend: () => Backen
       )
       const { columns, derived } = tables.flow
       expect(rows.map(row => row.name)).toEqual([...columns, ...derived].map(({ name }) => name))
+    })
+
+    test('gives older tables the codecs of today, once', async () => {
+      const wanted = [
+        ['flow', tables.flow.columns],
+        ...rollups.map(rollup => [rollup.name, rollupColumns(rollup)] as const),
+      ] as const
+      const client = createEngineClient({ connection }, { database: 'keepwatch' })
+      const changes = async () => {
+        const { columns } = await readPresent(client)
+        return wanted.flatMap(([name, all]) => codecsSql(name, all, columns.get(name)!) ?? [])
+      }
+      await command('ALTER TABLE flow MODIFY COLUMN time CODEC(DoubleDelta, ZSTD(1))')
+      await command('ALTER TABLE flow_exporter_5m MODIFY COLUMN exporter CODEC(ZSTD(3))')
+      expect(await changes()).toHaveLength(2)
+      await store.stop()
+      store = storeOn(connection)
+      await store.start()
+      expect(await changes()).toEqual([])
+      await client.close()
+      expect(await store.insertSegment(id('flow', 5), variedRows(tables.flow, 5))).toBe('stored')
     })
 
     const { kill } = backend

@@ -105,6 +105,8 @@ function engineArguments(maxMemoryBytes: number): string[] {
   const settings = {
     max_server_memory_usage: maxMemoryBytes,
     max_memory_usage: part(0.6),
+    // For each thread of a question the engine wants gigabytes free, and gives it one without them.
+    max_threads_min_free_memory_per_thread: part(0.02),
     max_bytes_before_external_group_by: part(0.25),
     max_bytes_before_external_sort: part(0.25),
     mark_cache_size: part(0.06),

@@ -198,3 +198,15 @@ function spawnParent(dataDir: string): ChildProcess {
   undo.push(() => parent.kill('SIGKILL'))
   return parent
 }
+
+test('a question is worked on by as many threads as there are processors', async () => {
+  const engine = engineIn(folder())
+  await engine.start()
+  await ask(engine, 'CREATE TABLE numbered (number UInt64) ENGINE = MergeTree ORDER BY tuple()')
+  await ask(engine, 'INSERT INTO numbered SELECT number FROM numbers(2000000)')
+  const { text } = await ask(engine, 'EXPLAIN PIPELINE SELECT sum(number) FROM numbered')
+  const threads = Number((await ask(engine, `SELECT getSetting('max_threads')`)).text)
+  expect(text).toContain(
+    threads === 1 ? 'AggregatingTransform' : `AggregatingTransform × ${threads}`,
+  )
+})

@@ -4,10 +4,12 @@
  */
 import type { Clock } from '../../lib/clock.ts'
 import type { Log } from '../../lib/log.ts'
+import { codecsSql } from '../../telemetry/ddl.ts'
 import {
   createRollupSql,
   type Rollup,
   type RollupStep,
+  rollupColumns,
   rollups,
   workTables,
 } from '../../telemetry/rollups.ts'
@@ -47,8 +49,12 @@ export function createRollupTables(
     for (const { name, since } of rows) whole.set(name, since)
   }
 
-  async function prepareOne(rollup: Rollup, tables: ReadonlyMap<string, string>) {
+  async function prepareOne(rollup: Rollup, { tables, columns }: Present) {
     const days = config.keepDays[rollup.step]
+    for (const name of [...workTables(rollup), rollup.name]) {
+      const codecs = codecsSql(name, rollupColumns(rollup), columns.get(name) ?? new Map())
+      if (codecs !== undefined) await client.command(codecs)
+    }
     for (const name of workTables(rollup)) {
       if (!tables.has(name)) await client.command(createRollupSql(rollup, name))
     }
@@ -63,10 +69,11 @@ export function createRollupTables(
   }
 
   return {
-    async prepare({ tables }) {
+    async prepare(present) {
+      const { tables } = present
       if (!tables.has('rollups')) await client.command(sinceSql)
       await readSince()
-      await Promise.all(rollups.map(rollup => prepareOne(rollup, tables)))
+      await Promise.all(rollups.map(rollup => prepareOne(rollup, present)))
       const { rows } = await client.query<{ any: number }>('SELECT 1 AS any FROM flow LIMIT 1', {})
       const since = rows.length === 0 ? 0 : Math.ceil(clock.wall() / 1000) + aheadSeconds
       const made = rollups.filter(({ name }) => !whole.has(name))

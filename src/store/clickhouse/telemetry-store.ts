@@ -12,6 +12,7 @@ import type { Metrics } from '../../lib/metrics.ts'
 import {
   addColumnSql,
   addDerivedSql,
+  codecsSql,
   createTableSql,
   insertSql,
   numberInsertsSql,
@@ -159,9 +160,10 @@ export function createTelemetryStore(
     const keepDays = config.keepDays?.[kind] ?? table.keepDays
     const made = present.tables.get(kind)
     if (made === undefined) return client.command(createTableSql(table, { keepDays }))
-    await addMissingColumns(table, present.columns.get(kind)!)
-    const numbering = numberInsertsSql(table, made)
-    if (numbering !== undefined) await client.command(numbering)
+    const columns = present.columns.get(kind)!
+    await addMissingColumns(table, columns)
+    const changes = [numberInsertsSql(table, made), codecsSql(kind, table.columns, columns)]
+    for (const sql of changes) if (sql !== undefined) await client.command(sql)
     if (made.includes(`toIntervalDay(${keepDays})`)) return
     // Whole parts are dropped as they expire, so the parts that exist need not be rewritten.
     await client.command(
@@ -170,7 +172,7 @@ export function createTelemetryStore(
     )
   }
 
-  async function addMissingColumns(table: Table, names: ReadonlySet<string>) {
+  async function addMissingColumns(table: Table, names: ReadonlyMap<string, unknown>) {
     for (const column of table.columns as readonly Column[]) {
       if (names.has(column.name)) continue
       await client.command(addColumnSql(table, column))
