@@ -45,8 +45,10 @@ export function trafficTop(
   const { sums, source, params } = partsOf(question, question.pieces)
   const keys = `[${dimensions.map(textOf).join(', ')}] AS keys`
   const groups = dimensions.map(({ expression }) => expression).join(', ')
-  const order = `ORDER BY ${orderOf(question.metric)} DESC, keys LIMIT {limit:UInt32}`
+  const order = (equals: string) =>
+    `ORDER BY ${orderOf(question.metric)} DESC, ${equals} LIMIT {limit:UInt32}`
   const parts = { params: { ...params, limit: question.limit } }
+  // Ordered by their cells, so that only the keys of the answer are made text.
   if (dimensions.every(isColumn)) {
     return {
       ...parts,
@@ -54,7 +56,7 @@ export function trafficTop(
       SELECT ${keys}, ${sums.bytes} AS bytes, ${sums.packets} AS packets, ${sums.flows} AS flows
       FROM ${source}
       GROUP BY ${groups}
-      ${order}`,
+      ${order(groups)}`,
     }
   }
   // A name is looked up for each different value, and not for each row.
@@ -73,7 +75,7 @@ export function trafficTop(
         )
       )
       GROUP BY ${groups}
-      ${order}`,
+      ${order('keys')}`,
   }
 }
 

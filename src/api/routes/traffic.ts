@@ -98,9 +98,10 @@ export function trafficRoutes(deps: {
     part: string,
     { ask, anyway }: { ask?: string | undefined; anyway?: 'true' | undefined },
     signal: AbortSignal,
+    estimated?: number,
   ) {
     if (anyway === undefined) {
-      const rows = await deps.estimate(sql)
+      const rows = estimated ?? (await deps.estimate(sql))
       const seconds = rows / pace
       if (seconds > longestSeconds) {
         throw new ApiError(
@@ -118,6 +119,8 @@ export function trafficRoutes(deps: {
     }
     return answer
   }
+
+  type Plan = ReturnType<typeof planFrom>
 
   /** The question's range in whole buckets, and the table that answers it. */
   function plan(asked: Range, by: readonly string[], where: readonly string[]) {
@@ -142,7 +145,7 @@ export function trafficRoutes(deps: {
   async function planGroups(
     asked: Range,
     query: Pick<Grouped, 'by' | 'where' | 'metric' | 'exact'>,
-  ) {
+  ): Promise<Plan & { estimated?: number }> {
     const exact = question(() => plan(asked, query.by, query.where))
     if (exact.table.group !== undefined || query.exact) return exact
     const filters = columnsOf({ by: [], where: query.where })
@@ -150,7 +153,7 @@ export function trafficRoutes(deps: {
     if (choice === undefined) return exact
     if (exact.since === undefined) {
       const rows = await deps.estimate(trafficTop({ ...query, ...exact, limit: sharedLimit }))
-      if (rows / pace <= momentSeconds) return exact
+      if (rows / pace <= momentSeconds) return { ...exact, estimated: rows }
     }
     return planFrom(choice, exact)
   }
@@ -219,20 +222,22 @@ export function trafficRoutes(deps: {
   /** The largest groups: a picture and the table beneath it want the same at the same time. */
   function largestOf(
     query: Grouped,
-    planned: ReturnType<typeof plan>,
+    planned: Plan & { estimated?: number },
     signal: AbortSignal,
   ): Promise<Answer<TopRow>> {
     const { by, where, metric, anyway } = query
     const limit = Math.max(sharedLimit, query.limit ?? 0)
-    const { range, step, sampling } = planned
+    const { range, step, sampling, estimated } = planned
     const { name } = planned.table
     const key = JSON.stringify([name, by, where, metric, limit, anyway, range, step, [...sampling]])
     const sql = question(() => trafficTop({ ...query, ...planned, limit }))
-    return largest.get(key, signal, wanted => askWithin<TopRow>(sql, 'top', query, wanted))
+    return largest.get(key, signal, wanted =>
+      askWithin<TopRow>(sql, 'top', query, wanted, estimated),
+    )
   }
 
   /** Where all traffic that meets the conditions is read from: that needs no column to group by. */
-  function overallOf(planned: ReturnType<typeof plan>, asked: Range, where: readonly string[]) {
+  function overallOf(planned: Plan, asked: Range, where: readonly string[]) {
     const overall = plan(asked, [], where)
     // Not of a longer time than the groups.
     return planned.since === undefined && overall.since === undefined ? overall : planned
