@@ -10,7 +10,7 @@ import { createEngineClient } from '../../src/store/clickhouse/client.ts'
 import { QueryFailed, SegmentRefused } from '../../src/store/clickhouse/errors.ts'
 import { readPresent } from '../../src/store/clickhouse/present.ts'
 import type { TelemetryStore } from '../../src/store/clickhouse/telemetry-store.ts'
-import { codecsSql } from '../../src/telemetry/ddl.ts'
+import { codecsSql, settingsSql } from '../../src/telemetry/ddl.ts'
 import { decodeNative } from '../../src/telemetry/native.ts'
 import { rollupColumns, rollups } from '../../src/telemetry/rollups.ts'
 import { type ColumnType, kinds, type Table } from '../../src/telemetry/table.ts'
@@ -254,19 +254,22 @@ export function telemetryStoreContract(name: string, createBackend: () => Backen
       expect(rows.map(row => row.name)).toEqual([...columns, ...derived].map(({ name }) => name))
     })
 
-    test('gives older tables the codecs of today, once', async () => {
+    test('gives older tables the codecs and settings of today, once', async () => {
       const wanted = [
         ['flow', tables.flow.columns],
         ...rollups.map(rollup => [rollup.name, rollupColumns(rollup)] as const),
       ] as const
       const client = createEngineClient(suite, { database: 'keepwatch' })
       const changes = async () => {
-        const { columns } = await readPresent(client)
-        return wanted.flatMap(([name, all]) => codecsSql(name, all, columns.get(name)!) ?? [])
+        const { columns, tables: made } = await readPresent(client)
+        const codecs = wanted.map(([name, all]) => codecsSql(name, all, columns.get(name)!))
+        const settings = kinds.map(kind => settingsSql(tables[kind], made.get(kind)!))
+        return [...codecs, ...settings].filter(sql => sql !== undefined)
       }
       await suite.command('ALTER TABLE flow MODIFY COLUMN time CODEC(DoubleDelta, ZSTD(1))')
       await suite.command('ALTER TABLE flow_exporter_5m MODIFY COLUMN exporter CODEC(ZSTD(3))')
-      expect(await changes()).toHaveLength(2)
+      await suite.command('ALTER TABLE trap MODIFY SETTING min_bytes_for_wide_part = 1')
+      expect(await changes()).toHaveLength(3)
       await suite.restart()
       expect(await changes()).toEqual([])
       await client.close()

@@ -15,7 +15,7 @@ import {
   codecsSql,
   createTableSql,
   insertSql,
-  numberInsertsSql,
+  settingsSql,
 } from '../../telemetry/ddl.ts'
 import { type RollupStep, rollupSteps } from '../../telemetry/rollups.ts'
 import { type ColumnRun, readRuns } from '../../telemetry/runs.ts'
@@ -162,7 +162,7 @@ export function createTelemetryStore(
     if (made === undefined) return client.command(createTableSql(table, { keepDays }))
     const columns = present.columns.get(kind)!
     await addMissingColumns(table, columns)
-    const changes = [numberInsertsSql(table, made), codecsSql(kind, table.columns, columns)]
+    const changes = [settingsSql(table, made), codecsSql(kind, table.columns, columns)]
     for (const sql of changes) if (sql !== undefined) await client.command(sql)
     if (made.includes(`toIntervalDay(${keepDays})`)) return
     // Whole parts are dropped as they expire, so the parts that exist need not be rewritten.
