@@ -12,8 +12,9 @@ export interface BlockMemory {
 /** Smaller blocks are left to the garbage collector. */
 const worthwhile = 1024 * 1024
 
-/** @param config.keep blocks kept for use again */
-export function createBlockMemory(config: { keep: number }): BlockMemory {
+/** @param config.keep blocks kept for use again, of at most `mostBytes` each */
+export function createBlockMemory(config: { keep: number; mostBytes?: number }): BlockMemory {
+  const { keep, mostBytes = Number.POSITIVE_INFINITY } = config
   const free: ArrayBufferLike[] = []
   return {
     take(length) {
@@ -25,11 +26,11 @@ export function createBlockMemory(config: { keep: number }): BlockMemory {
       )
     },
     giveBack({ buffer }) {
-      if (buffer.byteLength < worthwhile) return
+      if (buffer.byteLength < worthwhile || buffer.byteLength > mostBytes) return
       free.push(buffer)
       // The smallest fits least.
       free.sort((a, b) => a.byteLength - b.byteLength)
-      if (free.length > config.keep) free.shift()
+      if (free.length > keep) free.shift()
     },
   }
 }

@@ -19,6 +19,7 @@ import type { ReceivedSegments } from './link.ts'
 import { createReceiver, type SegmentStore } from './receive.ts'
 import { compressBody, decompressBody } from './segment.ts'
 import { createSpool, type Spool } from './spool.ts'
+import { loadZstd } from './zstd.ts'
 
 let dir: string
 let authority: Authority
@@ -79,7 +80,13 @@ async function receiver(
   const identity = await authority.issue({ role, name: 's', hosts: [] })
   return started(
     createReceiver(
-      { ...parts(), store, identity, linkState: () => ({}) },
+      {
+        zstd: loadZstd(),
+        ...parts(),
+        store,
+        identity,
+        linkState: () => ({}),
+      },
       { host: '127.0.0.1', port, storeTimeoutMs },
     ),
   )

@@ -17,6 +17,7 @@ import { tables } from '../telemetry/tables.ts'
 import { linkHeaders } from './link.ts'
 import { createReceiver, type Receiver, type ReceiverConfig, type SegmentStore } from './receive.ts'
 import { compressBody } from './segment.ts'
+import { loadZstd } from './zstd.ts'
 
 const collector = '01234567-89ab-4def-8123-456789abcdef'
 const path = `/link/v1/segments/${collector}/syslog/5`
@@ -52,6 +53,7 @@ async function start(store: Partial<SegmentStore>, config: Partial<ReceiverConfi
   const metrics = createMetrics({})
   receiver = createReceiver(
     {
+      zstd: loadZstd(),
       store: {
         insertSegment: async () => 'stored',
         received: async () => ({ flow: [], syslog: [], trap: [], counter: [], name: [] }),
@@ -140,14 +142,14 @@ describe('the receiver', () => {
     expect(answered).toBe(false)
     expect(insertSegment.mock.calls[0]).toEqual([
       { collector, kind: 'syslog', sequence: 5, rows: 2 },
-      Buffer.from(native),
-      expect.any(Buffer),
+      native,
+      expect.any(Uint8Array),
     ])
     const packed = insertSegment.mock.calls[0]![2]!
     expect(zstdDecompressSync(packed)).toEqual(Buffer.from(native))
     stored('stored')
     expect(await answer).toMatchObject({ status: 200, json: { result: 'stored' } })
-    expect(onStored).toHaveBeenCalledWith('syslog', Buffer.from(native), collector)
+    expect(onStored).toHaveBeenCalledWith('syslog', native, collector)
   })
 
   test('stores once what comes a second time while the first is being stored', async () => {

@@ -19,6 +19,8 @@ import { createTally } from '../lib/tally.ts'
 import type { Identity } from '../lib/tls.ts'
 import { within } from '../lib/within.ts'
 import { type Kind, kinds } from '../telemetry/table.ts'
+import { createBlockMemory } from './block-memory.ts'
+import { createDecompressor } from './decompressor.ts'
 import {
   type CollectorAnswer,
   type CollectorState,
@@ -30,12 +32,14 @@ import {
   type ReceivedAnswer,
   type ReceivedSegments,
 } from './link.ts'
-import { decompressBody, nativeRows, type SegmentId } from './segment.ts'
+import { nativeRows, type SegmentId } from './segment.ts'
+import type { Zstd } from './zstd.ts'
 
 /** What the receiver needs of a telemetry store. */
 export interface SegmentStore {
   /**
-   * Stores all rows or none; resolves when they survive a crash. Rejects with an error whose property
+   * Stores all rows or none; resolves when they survive a crash, and keeps nothing of the bytes, whose
+   * memory is used again then. Rejects with an error whose property
    * `refused` is true if it will never take this segment, with any other if trying again may help.
    * @param packed the same block compressed with zstd, if it is at hand
    */
@@ -54,7 +58,9 @@ export interface ReceiverDeps {
   log: Log
   metrics: Metrics
   clock: Clock
-  /** Called after each segment that was stored, not for duplicates. */
+  /** Else Node's own way to unpack is gone, which is slower. */
+  zstd: Zstd | undefined
+  /** Called after each segment that was stored, not for duplicates; its memory is used again after. */
   onStored?: (kind: Kind, native: Uint8Array, collector: string) => void
   /** What the peer server is told when it asks. */
   linkState: () => object
@@ -126,6 +132,8 @@ class Refusal extends Error {
 }
 
 const maxCollectors = 1000
+/** Memory of bodies that is used again: garbage of this size costs more than all else that is done here. */
+const keptBodies = { keep: 8, mostBytes: 16 * 1024 * 1024 }
 const stopMs = 5000
 const maxStateBytes = 8 * 1024 * 1024
 const uuid = '[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}'
@@ -160,6 +168,8 @@ export function createReceiver(deps: ReceiverDeps, config: ReceiverConfig): Rece
     },
   })
   const collectors = new Map<string, { state: CollectorState; seenAt: number }>()
+  const unpacked = createDecompressor(deps)
+  const bodies = createBlockMemory(keptBodies)
   /** By identity: a collector that lost patience sends again while the first is still being stored. */
   const inserts = new Map<string, Promise<'stored' | 'duplicate'>>()
   let server: Server | undefined
@@ -247,11 +257,12 @@ export function createReceiver(deps: ReceiverDeps, config: ReceiverConfig): Rece
     inFlightBytes += weight
     let storing: Promise<unknown> | undefined
     try {
-      const body = await readBody(request, bodyBytes)
+      const body = bodies.take(bodyBytes).subarray(0, bodyBytes)
+      await readInto(body, request)
       if (createHash('sha256').update(body).digest('hex') !== request.headers[linkHeaders.sha256]) {
         throw new Refusal(400, 'checksum', 'the body is not what its checksum says')
       }
-      const native = await decompressBody(body, nativeBytes).catch(() => undefined)
+      const native = await unpacked.decompress(body, nativeBytes).catch(() => undefined)
       if (native?.length !== nativeBytes || nativeRows(native) !== rows) {
         throw new Refusal(
           422,
@@ -259,7 +270,12 @@ export function createReceiver(deps: ReceiverDeps, config: ReceiverConfig): Rece
           'the body is not the Native block that it should be',
         )
       }
-      const insert = insertOnce({ ...id, rows }, native, body)
+      const insert = insertOnce({ ...id, rows }, native, body).then(result => {
+        // After an error somebody may still be reading it.
+        bodies.giveBack(body)
+        unpacked.giveBack(native)
+        return result
+      })
       storing = insert
       return await storeAnswer(insert)
     } finally {
@@ -439,13 +455,18 @@ function numberHeader(request: IncomingMessage, name: string): number {
 
 async function readBody(request: IncomingMessage, length: number): Promise<Buffer> {
   const body = Buffer.allocUnsafe(length)
+  await readInto(body, request)
+  return body
+}
+
+/** @throws if that is not its length */
+async function readInto(body: Uint8Array, request: IncomingMessage) {
   let at = 0
   for await (const chunk of request) {
     ;(chunk as Buffer).copy(body, at)
     at += (chunk as Buffer).length
   }
-  if (at !== length) throw new Refusal(400, 'connection-lost', 'the body was cut off')
-  return body
+  if (at !== body.length) throw new Refusal(400, 'connection-lost', 'the body was cut off')
 }
 
 function json(response: ServerResponse, status: number, body: object) {

@@ -1,6 +1,6 @@
 /**
  * The zstd that is part of Node, called directly: node:zlib makes a context and an output buffer for
- * each block, and the garbage of a busy collector costs it more than the compression.
+ * each block, and the garbage of a busy collector or server costs it more than the compression.
  */
 import { createRequire } from 'node:module'
 
@@ -8,6 +8,11 @@ export interface Zstd {
   /** What a block of so many bytes may need at most. */
   bound(length: number): number
   createContext(level: number): ZstdContext
+  /**
+   * What whole frames hold, made in Node's thread pool; both arrays stay where they are until then.
+   * @returns its length; rejects on what is not zstd, and if `to` is too short
+   */
+  decompress(from: Uint8Array, to: Uint8Array): Promise<number>
 }
 
 export interface ZstdContext {
@@ -46,9 +51,26 @@ function bindCalls(koffi: typeof import('koffi')): Zstd {
     'size_t ZSTD_compress2(void *context, void *to, size_t most, void *from, size_t length)',
   )
 
+  const decompress = node.func(
+    'size_t ZSTD_decompress(void *to, size_t most, void *from, size_t length)',
+  )
+
   function check(result: number | bigint): number {
     if (isError(result) !== 0) throw new Error(`zstd: ${errorName(result)}`)
     return Number(result)
+  }
+
+  function inPool(call: typeof compress2, ...values: unknown[]): Promise<number> {
+    return new Promise((resolve, reject) => {
+      call.async(...values, (error: Error | null, result: number | bigint) => {
+        try {
+          if (error !== null) throw error
+          resolve(check(result))
+        } catch (reason) {
+          reject(reason)
+        }
+      })
+    })
   }
 
   return {
@@ -57,22 +79,10 @@ function bindCalls(koffi: typeof import('koffi')): Zstd {
       const context = createCCtx()
       check(setParameter(context, levelParameter, level))
       return {
-        compress: (from, to) =>
-          new Promise((resolve, reject) => {
-            compress2.async(
-              ...[context, to, to.length, from, from.length],
-              (error: Error | null, result: number | bigint) => {
-                try {
-                  if (error !== null) throw error
-                  resolve(check(result))
-                } catch (reason) {
-                  reject(reason)
-                }
-              },
-            )
-          }),
+        compress: (from, to) => inPool(compress2, context, to, to.length, from, from.length),
         free: () => void freeCCtx(context),
       }
     },
+    decompress: (from, to) => inPool(decompress, to, to.length, from, from.length),
   }
 }

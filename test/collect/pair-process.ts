@@ -6,6 +6,7 @@ import { createInterface } from 'node:readline'
 import { createOwnCollector, type OwnCollector } from '../../src/apps/server/own-collector.ts'
 import { createReceiver } from '../../src/collect/receive.ts'
 import { ownCollectorSettings } from '../../src/collect/settings.ts'
+import { loadZstd } from '../../src/collect/zstd.ts'
 import { systemClock } from '../../src/lib/clock.ts'
 import { createLog } from '../../src/lib/log.ts'
 import { createMetrics } from '../../src/lib/metrics.ts'
@@ -43,6 +44,7 @@ const own: OwnCollector = createOwnCollector(
 )
 const receiver = createReceiver(
   {
+    zstd: loadZstd(),
     ...base,
     store: {
       insertSegment: (id, native) =>

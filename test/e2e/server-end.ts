@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createReceiver } from '../../src/collect/receive.ts'
+import { loadZstd } from '../../src/collect/zstd.ts'
 import { systemClock } from '../../src/lib/clock.ts'
 import { createSequence } from '../../src/lib/component.ts'
 import { createLog } from '../../src/lib/log.ts'
@@ -39,7 +40,15 @@ export async function startServerEnd(): Promise<ServerEnd> {
   const engine = createEmbeddedEngine({ log, metrics }, { dataDir: join(dir, 'engine') })
   const store = createTelemetryStore({ connection: engine, log, metrics, clock })
   const receiver = createReceiver(
-    { store, identity: server, log, metrics, clock, linkState: () => ({}) },
+    {
+      zstd: loadZstd(),
+      store,
+      identity: server,
+      log,
+      metrics,
+      clock,
+      linkState: () => ({}),
+    },
     { host: '127.0.0.1', port: 0 },
   )
   const running = createSequence([engine, store, receiver])

@@ -3,6 +3,7 @@ import { type Adoption, createAdoption } from '../../collect/adopt.ts'
 import type { LinkRoute } from '../../collect/link.ts'
 import type { StreamTls } from '../../collect/listen.ts'
 import { createReceiver, type Receiver } from '../../collect/receive.ts'
+import { loadZstd } from '../../collect/zstd.ts'
 import type { SyslogRow } from '../../devices/change.ts'
 import type { SharedFolder } from '../../failover/folder/folder.ts'
 import type { Clock } from '../../lib/clock.ts'
@@ -110,6 +111,7 @@ export function createReception(
     )
   const receiver = createReceiver(
     {
+      zstd: loadZstd(),
       ...deps,
       identity,
       store: telemetry,
