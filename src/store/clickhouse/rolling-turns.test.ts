@@ -75,3 +75,14 @@ test('summing up yields to inserts that wait, for a minute', async () => {
   expect(looks()).toBeGreaterThan(between)
   await rolling.stop()
 })
+
+test('it yields to those that wait from the start, too', async () => {
+  const { client, looks } = notingEngine({ inserts: [] })
+  const rolling = await rollingOn(client, () => true)
+  const before = looks()
+  await vi.advanceTimersByTimeAsync(50_000)
+  expect(looks()).toBe(before)
+  await vi.advanceTimersByTimeAsync(15_000)
+  expect(looks()).toBeGreaterThan(before)
+  await rolling.stop()
+})

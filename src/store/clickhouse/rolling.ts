@@ -73,7 +73,7 @@ export function createRolling(
   }
   let timer: NodeJS.Timeout | undefined
   let stopping = new AbortController()
-  let lastStep = Number.NEGATIVE_INFINITY
+  let lastStep = 0
   let stepping: Promise<unknown> = Promise.resolve()
 
   /** One at a time. */
@@ -107,6 +107,7 @@ export function createRolling(
     start() {
       stopping = new AbortController()
       const { signal } = stopping
+      lastStep = deps.clock.monotonic()
       timer = setTimeout(() => void tick(signal), tickMs)
     },
     async stop() {
