@@ -29,7 +29,7 @@ const withProcesses = [
   // Whole deployments.
   { group: 2, name: 'e2e', include: ['test/e2e/**/*.test.ts'] },
 ]
-const workers = { 1: 4, 2: 3 }
+const workers = { 1: 3, 2: 2 }
 
 export default defineConfig({
   test: {
