@@ -44,8 +44,8 @@ const own: OwnCollector = createOwnCollector(
 )
 const receiver = createReceiver(
   {
-    zstd: loadZstd(),
     ...base,
+    zstd: loadZstd(),
     store: {
       insertSegment: (id, native) =>
         failing ? Promise.reject(new Error('it fails by order')) : store.insertSegment(id, native),

@@ -111,8 +111,8 @@ export function createReception(
     )
   const receiver = createReceiver(
     {
-      zstd: loadZstd(),
       ...deps,
+      zstd: loadZstd(),
       identity,
       store: telemetry,
       onStored: feed.stored,
