@@ -18,7 +18,12 @@ ENGINE = MergeTree
 PARTITION BY ${table.partitionBy}
 ORDER BY (${table.orderBy.join(', ')})
 TTL toDateTime(${time}) + INTERVAL ${options.keepDays ?? table.keepDays} DAY
-SETTINGS ${settingsOf(table).join(', ')}`
+SETTINGS ${[...settingsOf(table), ...lastingOf(table)].join(', ')}`
+}
+
+/** Settings that a table keeps as it was created with them. */
+function lastingOf({ granule }: Table): string[] {
+  return granule === undefined ? [] : [`index_granularity = ${granule}`]
 }
 
 function settingsOf({ numbersInserts }: Table): string[] {

@@ -95,6 +95,8 @@ export interface Table {
   derived?: readonly DerivedColumn[]
   /** Sort key, coarse time first, so that a question about one exporter reads little. */
   orderBy: readonly string[]
+  /** Rows that are read at least, of each column that is read; the engine's 8,192 where not said. */
+  granule?: number
   partitionBy: string
   /** The engine keeps the number of the insert that brought a row, by partition. */
   numbersInserts?: true
