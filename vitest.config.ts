@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config'
+import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
 /** Beside the code like all unit tests, but with real sessions and real waits: not for every save. */
 const withWaits = [
@@ -31,9 +32,30 @@ const withProcesses = [
 ]
 const workers = { 1: 3, 2: 2 }
 
+/** Files that take minutes: begun last, they would leave the other workers idle at the end. */
+const longest = [
+  'test/e2e/upgrade.test.ts',
+  'test/collect/pair.test.ts',
+  'test/failover/explore.test.ts',
+  'test/failover/takeover.test.ts',
+  'test/failover/vote-explore.test.ts',
+  'test/e2e/kill.test.ts',
+]
+
+class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const rank = ({ moduleId }: TestSpecification) => {
+      const index = longest.findIndex(name => moduleId.endsWith(name))
+      return index < 0 ? longest.length : index
+    }
+    return (await super.sort(files)).toSorted((a, b) => rank(a) - rank(b))
+  }
+}
+
 export default defineConfig({
   test: {
     globalSetup: ['test/leaks.ts'],
+    sequence: { sequencer: LongestFirst },
     projects: [
       {
         test: {

@@ -13,8 +13,8 @@ export const flowVersion = {
 export const flowTable = defineTable({
   kind: 'flow',
   doc: 'Flow records of NetFlow, IPFIX and sFlow; counters are raw, `sampling` says by what to multiply.',
-  // No finer: what is merged lies together in runs of many rows then, and is copied run by run.
-  orderBy: ['toStartOfFiveMinutes(time)', 'exporter'],
+  // No finer: of what is merged many rows lie together then, and are copied together.
+  orderBy: ['toStartOfFiveMinutes(time)', 'exporter', 'in_if'],
   granule: 32_768,
   partitionBy: 'toYYYYMMDD(time)',
   numbersInserts: true,

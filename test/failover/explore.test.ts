@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { step } from '../../src/failover/machine.ts'
 import type { Timings } from '../../src/failover/timings.ts'
-import { type Bounds, type Exploration, explore } from './explore.ts'
+import type { Exploration } from './breadth-first.ts'
+import { type Bounds, explore } from './explore.ts'
 import * as broken from './mutations.ts'
 import { type Fault, faults, type Rules, tickMs } from './world.ts'
 

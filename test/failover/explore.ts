@@ -1,9 +1,10 @@
 /**
- * Goes through everything that two servers can do: breadth first over the moves of `world.ts`, each
- * state once, the invariants checked after every move. The first violation is also one of the shortest.
+ * Goes through everything that two servers can do: over the moves of `moves.ts`, each state once, the
+ * invariants checked after every move.
  */
 import type { Evidence, Row, State } from '../../src/failover/states.ts'
 import type { Moment } from '../../src/failover/timings.ts'
+import { breadthFirst, type Exploration, hash, Violation } from './breadth-first.ts'
 import { movesOf } from './moves.ts'
 import {
   apply,
@@ -13,22 +14,8 @@ import {
   newWorld,
   type Rules,
   tickMs,
-  Violation,
   type World,
 } from './world.ts'
-
-export interface Exploration {
-  /** Different states that were visited. */
-  states: number
-  moves: number
-  /** Moves from the beginning to the last new state. */
-  depth: number
-  /** False: it stopped at the bound, or at a violation. */
-  complete: boolean
-  /** From how many of them it was shown that the pair recovers when all faults end. */
-  healed: number
-  violation: { invariant: string; trace: string[] } | undefined
-}
 
 export interface Bounds {
   /** From where: nothing runs yet, or one server is active and the other stands by for some time. */
@@ -46,62 +33,18 @@ const healTicks = 30
 export function explore(rules: Rules, bounds: Bounds): Exploration {
   const cold = newWorld(rules, bounds.faults)
   const beginning = bounds.beginning === 'cold' ? cold : steady(cold, rules)
-  const seen = new Set([hash(keyOf(beginning, rules))])
   const recovers = new Set<number>()
-  /** How each state was reached, in the order in which they were found. */
-  const from: number[] = [-1]
-  const by: number[] = [-1]
-  let level: { world: World; id: number }[] = [{ world: beginning, id: 0 }]
-  let moves = 0
-  let depth = 0
-  let healed = 0
-  const end = (complete: boolean, violation: Exploration['violation']) => {
-    return { states: seen.size, moves, depth, complete, healed, violation }
-  }
-  while (level.length > 0) {
-    const next: typeof level = []
-    for (const { id, world } of level) {
-      const possible = movesOf(world, rules)
-      for (const [index, move] of possible.entries()) {
-        moves++
-        let reached: World
-        try {
-          reached = apply(world, move, rules)
-        } catch (error) {
-          if (!(error instanceof Violation)) throw error
-          return end(false, {
-            invariant: error.message,
-            trace: [...retrace(id), `→ ${move.label}: ${error.message}`],
-          })
-        }
-        const key = hash(keyOf(reached, rules))
-        if (seen.has(key)) continue
-        seen.add(key)
-        from.push(id)
-        by.push(index)
-        const found = seen.size - 1
-        if (bounds.healEach !== undefined && key % bounds.healEach === 0) {
-          const stuck = tryToRecover(reached, rules, recovers)
-          if (stuck !== undefined) {
-            const trace = [...retrace(found), 'all faults end:', ...stuck]
-            return end(false, { invariant: 'the pair does not recover', trace })
-          }
-          healed++
-        }
-        if (seen.size >= bounds.maxStates) return end(false, undefined)
-        next.push({ world: reached, id: found })
-      }
-    }
-    level = next
-    depth++
-  }
-  return end(true, undefined)
-
-  function retrace(id: number): string[] {
-    const path: number[] = []
-    for (let at = id; at > 0; at = from[at]!) path.unshift(by[at]!)
-    return narrate(beginning, path, rules)
-  }
+  return breadthFirst<World, Move>(
+    {
+      beginning,
+      movesOf: world => movesOf(world, rules),
+      apply: (world, move) => apply(world, move, rules),
+      keyOf: world => keyOf(world, rules),
+      narrate: path => narrate(beginning, path, rules),
+      tryToRecover: world => tryToRecover(world, rules, recovers),
+    },
+    bounds,
+  )
 }
 
 /** After both have started, and so long that nothing of it is left. */
@@ -294,18 +237,4 @@ function keyOf(world: World, { faults, limit, timings }: Rules): string {
     faultsLeft > 0 && mayLose && database.before ? shared(database.before) : '-',
     ...[host(hosts[0]), host(hosts[1])],
   ].join('|')
-}
-
-/** 53 bits of a text (cyrb53, public domain): two of a million states are taken for one once in 10,000 runs. */
-function hash(text: string): number {
-  let high = 0xdeadbeef
-  let low = 0x41c6ce57
-  for (let index = 0; index < text.length; index++) {
-    const code = text.charCodeAt(index)
-    high = Math.imul(high ^ code, 2654435761)
-    low = Math.imul(low ^ code, 1597334677)
-  }
-  high = Math.imul(high ^ (high >>> 16), 2246822507) ^ Math.imul(low ^ (low >>> 13), 3266489909)
-  low = Math.imul(low ^ (low >>> 16), 2246822507) ^ Math.imul(high ^ (high >>> 13), 3266489909)
-  return 4294967296 * (2097151 & low) + (high >>> 0)
 }

@@ -10,6 +10,7 @@ import { holdOf, initialState, memoryOf, writableTerm } from '../../src/failover
 import type { Event, Evidence, Memory, Row, State } from '../../src/failover/states.ts'
 import type { Step } from '../../src/failover/step.ts'
 import { elapsed, type Moment, type Timings } from '../../src/failover/timings.ts'
+import { Violation } from './breadth-first.ts'
 import {
   claimed,
   failedOver,
@@ -122,11 +123,6 @@ export interface Move {
   label: string
   fault: Fault | undefined
   make(draft: Draft): void
-}
-
-/** An invariant of SPEC.md that does not hold. */
-export class Violation extends Error {
-  override name = 'Violation'
 }
 
 export const now: Moment = { monotonic: 0, wall: 0 }
