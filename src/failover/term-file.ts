@@ -1,8 +1,7 @@
 /** The highest term that this server ever saw, on its own disk: the database may lose what it knew. */
 import { readFileSync } from 'node:fs'
-import { mkdir, open, rename } from 'node:fs/promises'
-import { dirname } from 'node:path'
 import { z } from 'zod'
+import { writeDurably } from '../lib/files.ts'
 import type { Memory } from './states.ts'
 
 export interface TermMemory {
@@ -40,18 +39,6 @@ export function createTermFile(file: string): TermMemory {
       }
     },
 
-    // Not `writeWhole`: the main loop must not wait for a slow disk.
-    async write(memory) {
-      const fresh = `${file}.new`
-      await mkdir(dirname(file), { recursive: true })
-      const handle = await open(fresh, 'w', 0o600)
-      try {
-        await handle.writeFile(`${JSON.stringify(memory)}\n`)
-        await handle.sync()
-      } finally {
-        await handle.close()
-      }
-      await rename(fresh, file)
-    },
+    write: memory => writeDurably(file, `${JSON.stringify(memory)}\n`, 0o600),
   }
 }

@@ -1,10 +1,35 @@
 import { appendFileSync, renameSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import { mkdir, open, rename } from 'node:fs/promises'
+import { dirname } from 'node:path'
 
 /** Writes a file so that it is there whole or as it was, also if the host crashes. */
 export function writeWhole(file: string, content: string | Uint8Array, mode: number): void {
   const temporary = `${file}.new`
   writeFileSync(temporary, content, { mode, flush: true })
   renameSync(temporary, file)
+}
+
+/**
+ * The same without making the main loop wait for a slow disk. Resolves when it would survive a crash of
+ * the host; the folder is made if missing. Two at the same time for one file are the caller's mistake.
+ */
+export async function writeDurably(file: string, content: string, mode: number): Promise<void> {
+  const temporary = `${file}.new`
+  await mkdir(dirname(file), { recursive: true })
+  const handle = await open(temporary, 'w', mode)
+  try {
+    await handle.writeFile(content)
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+  await rename(temporary, file)
+  const folder = await open(dirname(file), 'r')
+  try {
+    await folder.sync()
+  } finally {
+    await folder.close()
+  }
 }
 
 /**

@@ -13,7 +13,7 @@ import { openAuthority } from '../../src/lib/tls.ts'
 import { createEmbeddedPostgres, type EmbeddedPostgres } from '../../src/store/postgres/embedded.ts'
 import type { MemberSettings, Said } from './member.ts'
 
-const program = fileURLToPath(new URL('./member.ts', import.meta.url))
+const memberProgram = fileURLToPath(new URL('./member.ts', import.meta.url))
 
 export interface Lab {
   /** Holds a folder for each server, where its highest term is. */
@@ -49,7 +49,7 @@ export async function createLab(
     async member(name, timings = defaultTimings, change = {}) {
       const other = name === 'a' ? 'b' : 'a'
       const identity = await authority.issue({ role: 'server', name, hosts: ['127.0.0.1'] })
-      const member = createMember({
+      const member = createMember<MemberSettings>(memberProgram, {
         ...{ name, identity, timings },
         databaseUrl: own ? postgres.url : '',
         dataDir: join(folder, name),
@@ -106,7 +106,11 @@ export interface Member {
   kill(): Promise<void>
 }
 
-function createMember(settings: MemberSettings): Member {
+/** A process that speaks as `member.ts` does. */
+export function createMember<Settings extends { name: string }>(
+  program: string,
+  settings: Settings,
+): Member {
   const child = spawn(process.execPath, [program, JSON.stringify(settings)], {
     stdio: ['pipe', 'pipe', 'inherit'],
   })

@@ -2,10 +2,10 @@
 import { Worker } from 'node:worker_threads'
 import type { Clock } from '../../lib/clock.ts'
 import type { DatabaseTarget } from '../../lib/database-hosts.ts'
-import type { DatabaseIdentity, Hold } from '../states.ts'
+import type { DatabaseIdentity } from '../states.ts'
 import { answerMs, type Moment, type Timings } from '../timings.ts'
 import type { TakeoverLimit } from './grant.ts'
-import type { GuardData } from './guard-thread.ts'
+import { createGuard } from './guard.ts'
 import type { Lease, LeaseEvent } from './lease.ts'
 import type { Command, RowThreadData } from './row-thread.ts'
 
@@ -19,8 +19,6 @@ export interface RowLeaseConfig {
   takeovers: TakeoverLimit
 }
 
-/** The guard notices, and the process ends, within this much more than it was given. */
-const guardSlackMs = 100
 const stopDeadlineMs = 3000
 const suffix = import.meta.url.endsWith('.ts') ? '.ts' : '.js'
 
@@ -30,8 +28,8 @@ export function createRowLease(
 ): Lease {
   const { heartbeatIntervalMs, leaseMs, stepDownMs } = config.timings
   const loop = new BigInt64Array(new SharedArrayBuffer(8))
+  const guard = createGuard(deps, { stepDownMs })
   let row: Worker | undefined
-  let guard: Worker | undefined
   let stopping = false
   /** What the threads' clock is ahead of ours. */
   let aheadMs = 0
@@ -54,22 +52,15 @@ export function createRowLease(
       staleMs: 2 * heartbeatIntervalMs,
       loop: loop.buffer as SharedArrayBuffer,
     }
-    const guardData: GuardData = { graceMs: stepDownMs - guardSlackMs }
     beat()
-    row = spawn('row-thread', rowData)
-    guard = spawn('guard-thread', guardData)
-    row.on('message', (event: LeaseEvent) => report(localized(event)))
-    guard.on('message', () => report({ type: 'tick' }))
-    return Promise.resolve()
-  }
-
-  function spawn(file: string, workerData: RowThreadData | GuardData): Worker {
-    const worker = new Worker(new URL(`./${file}${suffix}`, import.meta.url), { workerData })
-    worker.on('error', error => deps.fatal(error as Error))
-    worker.on('exit', () => {
-      if (!stopping) deps.fatal(new Error(`${file} has ended`))
+    row = new Worker(new URL(`./row-thread${suffix}`, import.meta.url), { workerData: rowData })
+    row.on('error', error => deps.fatal(error as Error))
+    row.on('exit', () => {
+      if (!stopping) deps.fatal(new Error('row-thread has ended'))
     })
-    return worker
+    row.on('message', (event: LeaseEvent) => report(localized(event)))
+    guard.start(() => report({ type: 'tick' }))
+    return Promise.resolve()
   }
 
   function localized(event: LeaseEvent): LeaseEvent {
@@ -96,21 +87,13 @@ export function createRowLease(
       tell({ do: 'release', release: { term, reason, intended } }),
     watch: () => tell({ do: 'watch' }),
 
-    guard(hold) {
-      if (hold === undefined) guard?.postMessage(undefined)
-      else {
-        const since = { monotonic: hold.since.monotonic + aheadMs, wall: hold.since.wall }
-        guard?.postMessage({ since, ms: hold.ms } satisfies Hold)
-      }
-    },
+    guard: guard.watch,
 
     async stop() {
       stopping = true
       const ending = row
-      const guarding = guard
       row = undefined
-      guard = undefined
-      await guarding?.terminate()
+      await guard.stop()
       if (ending === undefined) return
       const ended = new Promise<void>(resolve => ending.once('exit', () => resolve()))
       ending.postMessage({ do: 'stop' } satisfies Command)

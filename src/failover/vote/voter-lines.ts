@@ -1,0 +1,116 @@
+/**
+ * The server's end of the lines to voters: each voter dials the server and offers its vote, so that a
+ * voter behind a firewall votes like any other, and a server needs one port.
+ */
+import type { IncomingMessage } from 'node:http'
+import type { Duplex } from 'node:stream'
+import type { TLSSocket } from 'node:tls'
+import type { Clock } from '../../lib/clock.ts'
+import type { Log } from '../../lib/log.ts'
+import type { Metrics } from '../../lib/metrics.ts'
+import { createTally } from '../../lib/tally.ts'
+import type { Electorate } from '../lease/majority.ts'
+import { eachLine } from './lines.ts'
+import type { OwnVoter } from './own-voter.ts'
+import type { Answer } from './voter.ts'
+import { answerLine } from './words.ts'
+
+/** Where a voter offers its vote; a request with `Upgrade`. */
+export const votersPath = '/link/v1/voters'
+export const votersProtocol = 'keepwatch-votes'
+
+export interface VoterLines extends Electorate {
+  /** Takes a voter's connection. @returns false if it is not for here */
+  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): boolean
+  /** Voters whose line is open. */
+  present(): string[]
+  /** Ends every line. */
+  stop(): void
+}
+
+interface Line {
+  socket: Duplex
+  waiting: Map<number, (answer: Answer) => void>
+}
+
+/** Questions to one voter that are not answered: of one that is slow the oldest are given up. */
+const maxWaiting = 100
+
+export function createVoterLines(
+  deps: { clock: Clock; log: Log; metrics: Metrics; own: OwnVoter },
+  config: { server: string; voters(): readonly string[] },
+): VoterLines {
+  const lines = new Map<string, Line>()
+  const tally = createTally<'stranger' | 'bad-answer' | 'not-answered'>(deps, {
+    name: 'failover_votes_problems',
+    help: 'Lines to voters, and answers of theirs, that could not be used, by reason',
+  })
+  let ids = 0
+
+  function open(voter: string, socket: Duplex, head: Buffer) {
+    lines.get(voter)?.socket.destroy()
+    const line: Line = { socket, waiting: new Map() }
+    lines.set(voter, line)
+    socket.on('error', () => {})
+    socket.on('close', () => {
+      if (lines.get(voter) === line) lines.delete(voter)
+      line.waiting.clear()
+    })
+    eachLine(socket, head, text => {
+      const said = answerLine.safeParse(text)
+      if (!said.success) {
+        tally.count('bad-answer', () => ({ voter, error: said.error.message }))
+        socket.destroy()
+        return
+      }
+      line.waiting.get(said.data.id)?.(said.data.answer)
+      line.waiting.delete(said.data.id)
+    })
+  }
+
+  return {
+    voters: config.voters,
+    present: () => [config.server, ...lines.keys()],
+
+    upgrade(request, socket, head) {
+      if (request.url !== votersPath) return false
+      const { CN } = (request.socket as TLSSocket).getPeerCertificate().subject ?? {}
+      const voter = String(CN ?? '')
+      if (!config.voters().includes(voter) || voter === config.server) {
+        tally.count('stranger', () => ({ voter }))
+        socket.end('HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n')
+        return true
+      }
+      socket.write(
+        `HTTP/1.1 101 Switching Protocols\r\nUpgrade: ${votersProtocol}\r\nConnection: Upgrade\r\n\r\n`,
+      )
+      open(voter, socket, head)
+      return true
+    },
+
+    ask(voter, request, withinMs) {
+      if (voter === config.server) return deps.own.ask(request)
+      const line = lines.get(voter)
+      if (line === undefined) return Promise.reject(new Error(`${voter} is not there`))
+      const answered = Promise.withResolvers<Answer>()
+      const id = ++ids
+      const timer = setTimeout(() => {
+        line.waiting.delete(id)
+        tally.count('not-answered', () => ({ voter, ms: withinMs }))
+        answered.reject(new Error(`${voter} does not answer`))
+      }, withinMs)
+      line.waiting.set(id, answer => {
+        clearTimeout(timer)
+        answered.resolve(answer)
+      })
+      if (line.waiting.size > maxWaiting) line.waiting.delete(line.waiting.keys().next().value!)
+      line.socket.write(`${JSON.stringify({ id, request })}\n`)
+      return answered.promise
+    },
+
+    stop() {
+      for (const { socket } of lines.values()) socket.destroy()
+      lines.clear()
+    },
+  }
+}
