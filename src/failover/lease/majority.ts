@@ -24,6 +24,8 @@ export interface MajorityLeaseConfig {
   timings: Timings
   /** The servers that have every change that was acknowledged to a person. */
   complete(): readonly string[]
+  /** A majority has heard so. */
+  told?(complete: readonly string[]): void
 }
 
 /**
@@ -128,6 +130,7 @@ export function createMajorityLease(
     const answers = await poll({ ask: 'renew', heartbeat }, decided)
     const verdict = verdictOf(answers, electorate.voters().length)
     if (verdict === true) {
+      config.told?.(heartbeat.complete)
       report({ type: 'renewed', term, sentAt, counter, paused, database: pair })
     } else if (verdict === false) {
       kept = undefined

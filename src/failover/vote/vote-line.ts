@@ -1,9 +1,8 @@
 /** The voter's end of a line to a server: dials, offers the vote, answers; dials again. */
-import { request } from 'node:https'
 import type { Duplex } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { PeerCertificate } from 'node:tls'
 import type { Identity } from '../../lib/tls.ts'
+import { dialUpgraded, type ServerAddress } from '../../lib/upgraded.ts'
 import { eachLine } from './lines.ts'
 import type { OwnVoter } from './own-voter.ts'
 import { votersPath, votersProtocol } from './voter-lines.ts'
@@ -14,12 +13,6 @@ export interface VoteLine {
   stop(): Promise<void>
   /** Whether the server has taken the vote; `lastError`: why not. */
   state(): { server: string; open: boolean; lastError: string | undefined }
-}
-
-export interface ServerAddress {
-  name: string
-  host: string
-  port: number
 }
 
 const connectMs = 3000
@@ -36,8 +29,7 @@ export function createVoteLine(
   config: { server: ServerAddress; silentMs: number },
 ): VoteLine {
   const { own } = deps
-  const { name, host, port } = config.server
-  const { key, cert, ca } = deps.identity
+  const { name } = config.server
   let stopping = new AbortController()
   let running: Promise<void> = Promise.resolve()
   let opened: Duplex | undefined
@@ -47,7 +39,10 @@ export function createVoteLine(
     let waitMs = backoff.firstMs
     while (!signal.aborted) {
       try {
-        const { head, socket } = await dial(signal)
+        const { head, socket } = await dialUpgraded(config.server, {
+          ...{ identity: deps.identity, path: votersPath, protocol: votersProtocol },
+          ...{ signal, withinMs: connectMs },
+        })
         waitMs = backoff.firstMs
         lastError = undefined
         await serve(socket, head, signal)
@@ -58,33 +53,6 @@ export function createVoteLine(
       await sleep(waitMs, undefined, { signal }).catch(() => {})
       waitMs = Math.min(2 * waitMs, backoff.mostMs)
     }
-  }
-
-  function dial(signal: AbortSignal): Promise<{ socket: Duplex; head: Buffer }> {
-    const answered = Promise.withResolvers<{ socket: Duplex; head: Buffer }>()
-    const asking = request({
-      ...{ host, port, path: votersPath, key, cert, ca, minVersion: 'TLSv1.3', servername: '' },
-      ...{
-        agent: false,
-        checkServerIdentity: (_host: string, it: PeerCertificate) => strangerIn(it),
-      },
-      headers: { connection: 'Upgrade', upgrade: votersProtocol },
-      signal,
-    })
-    const late = setTimeout(() => asking.destroy(new Error(`${name} does not answer`)), connectMs)
-    asking.on('error', answered.reject)
-    asking.on('upgrade', (_response, socket, head) => answered.resolve({ socket, head }))
-    asking.on('response', response => {
-      response.resume()
-      answered.reject(new Error(`${name} answers ${response.statusCode}`))
-    })
-    asking.end()
-    return answered.promise.finally(() => clearTimeout(late))
-  }
-
-  function strangerIn({ subject: { CN, OU } }: PeerCertificate): Error | undefined {
-    if (CN === name && OU === 'server') return undefined
-    return new Error(`certificate of ${OU} ${CN}, expected server ${name}`)
   }
 
   async function serve(socket: Duplex, head: Buffer, signal: AbortSignal) {

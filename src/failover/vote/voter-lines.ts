@@ -9,6 +9,7 @@ import type { Clock } from '../../lib/clock.ts'
 import type { Log } from '../../lib/log.ts'
 import type { Metrics } from '../../lib/metrics.ts'
 import { createTally } from '../../lib/tally.ts'
+import { acceptUpgrade, refuseUpgrade } from '../../lib/upgraded.ts'
 import type { Electorate } from '../lease/majority.ts'
 import { eachLine } from './lines.ts'
 import type { OwnVoter } from './own-voter.ts'
@@ -78,12 +79,10 @@ export function createVoterLines(
       const voter = String(CN ?? '')
       if (!config.voters().includes(voter) || voter === config.server) {
         tally.count('stranger', () => ({ voter }))
-        socket.end('HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n')
+        refuseUpgrade(socket, '403 Forbidden')
         return true
       }
-      socket.write(
-        `HTTP/1.1 101 Switching Protocols\r\nUpgrade: ${votersProtocol}\r\nConnection: Upgrade\r\n\r\n`,
-      )
+      acceptUpgrade(socket, votersProtocol)
       open(voter, socket, head)
       return true
     },

