@@ -130,7 +130,10 @@ export function createMember<Settings extends { name: string }>(
     }
     waiting.add(look)
     const timer = setTimeout(() => {
-      const history = heard.map(said => JSON.stringify(said)).join('\n')
+      const history = heard
+        .filter((said, index) => said.said !== 'acknowledged' || index === heard.length - 1)
+        .map(said => JSON.stringify(said))
+        .join('\n')
       found.reject(new Error(`${settings.name}: not ${what} in ${withinMs} ms:\n${history}`))
     }, withinMs)
     look()

@@ -42,6 +42,13 @@ export type Said =
   | { said: 'written'; term: number; refused: number }
   /** Of the hammering: the first write of a term that succeeded, or that was refused. */
   | { said: 'first-write' | 'first-refusal'; term: number }
+  /** Of a database that is replicated, see `replicated-member.ts`. */
+  | { said: 'leads'; term: number; ms: number }
+  | { said: 'follows' }
+  | { said: 'not-copied'; because: string }
+  | { said: 'acknowledging'; kind: string }
+  | { said: 'told'; complete: string[] }
+  | { said: 'acknowledged'; term: number; number: number }
 
 const settings = JSON.parse(process.argv[2]!) as MemberSettings
 const clock = systemClock

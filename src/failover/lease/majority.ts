@@ -2,7 +2,7 @@
 import type { Clock } from '../../lib/clock.ts'
 import type { Row } from '../states.ts'
 import { answerMs, type Moment, type Timings } from '../timings.ts'
-import { highestTermIn, majorityOf, readingOf, verdictOf } from '../vote/quorum.ts'
+import { completeIn, highestTermIn, majorityOf, readingOf, verdictOf } from '../vote/quorum.ts'
 import type { Answer, Request } from '../vote/voter.ts'
 import { createGuard } from './guard.ts'
 import type { Claim, Lease, LeaseEvent, Release } from './lease.ts'
@@ -26,6 +26,8 @@ export interface MajorityLeaseConfig {
   complete(): readonly string[]
   /** A majority has heard so. */
   told?(complete: readonly string[]): void
+  /** What the voters know of that, while another holds the lease; empty: nobody has ever said. */
+  read?(complete: readonly string[]): void
 }
 
 /**
@@ -119,8 +121,9 @@ export function createMajorityLease(
     const { length } = electorate.voters()
     const answers = await poll({ ask: 'look' }, said => readingOf(said, length, pair) !== undefined)
     const row = readingOf(answers, length, pair)
-    if (row === undefined) report({ type: 'databaseAway', reason: tooFew(answers) })
-    else report({ type: 'observed', row, sentAt })
+    if (row === undefined) return report({ type: 'databaseAway', reason: tooFew(answers) })
+    config.read?.(completeIn(answers))
+    report({ type: 'observed', row, sentAt })
   }
 
   async function renew(term: number) {

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import {
   type Acknowledging,
   type AcknowledgingEvent,
+  beginning,
   completeIn,
   type Follower,
   stepAcknowledging,
@@ -121,13 +122,24 @@ function lost({ acknowledged, flushed, voters }: World): boolean {
   return voters.filter(said => said.includes('b')).length >= 2 && flushed < acknowledged
 }
 
-function explore(step = stepAcknowledging): { states: number; violation: string[] | undefined } {
-  const beginning: World = {
-    ...{ state: alone, now: 0, waits: false, ordered: false, there: false },
-    ...{ written: 1, flushed: 0, acknowledged: 1, voters: [['a'], ['a'], ['a']] },
-  }
-  const seen = new Set([JSON.stringify(beginning)])
-  let level: { world: World; path: string[] }[] = [{ world: beginning, path: [] }]
+/** Nobody has ever followed. */
+const fresh: World = {
+  ...{ state: alone, now: 0, waits: false, ordered: false, there: false },
+  ...{ written: 1, flushed: 0, acknowledged: 1, voters: [['a'], ['a'], ['a']] },
+}
+/** The server that follows has just led, and the voters think that both have everything. */
+const takenOver: World = {
+  ...fresh,
+  ...{ state: beginning('b'), waits: true, ordered: true, flushed: 1 },
+  voters: Array(3).fill(['a', 'b']),
+}
+
+function explore(
+  step = stepAcknowledging,
+  from = fresh,
+): { states: number; violation: string[] | undefined } {
+  const seen = new Set([JSON.stringify(from)])
+  let level: { world: World; path: string[] }[] = [{ world: from, path: [] }]
   while (level.length > 0) {
     const following: typeof level = []
     for (const { path, world } of level) {
@@ -146,11 +158,19 @@ function explore(step = stepAcknowledging): { states: number; violation: string[
 }
 
 describe('whoever may take over has every change that was acknowledged', () => {
-  test('in every state that can be reached', () => {
-    const { states, violation } = explore()
+  test.for<[string, World]>([
+    ['nobody has ever followed', fresh],
+    ['a server has taken over', takenOver],
+  ])('in every state that can be reached from where %s', ([, from]) => {
+    const { states, violation } = explore(stepAcknowledging, from)
     expect(violation).toBeUndefined()
     expect(states).toBeGreaterThan(10_000)
     console.log(`${states} states`)
+  })
+
+  test('the exploration finds one that takes over and acknowledges at once', () => {
+    const { violation } = explore(stepAcknowledging, { ...takenOver, waits: false, ordered: false })
+    expect(violation).toBeDefined()
   })
 
   test.for<[string, typeof stepAcknowledging]>([

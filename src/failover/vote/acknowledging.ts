@@ -42,6 +42,14 @@ export interface AcknowledgingStep {
   sentence: string
 }
 
+/**
+ * When a server begins to lead: the voters may believe that the other has everything, and it lacks what is
+ * written from now on. Changes must wait for its disk already.
+ */
+export function beginning(follower: string): Acknowledging {
+  return { kind: 'parting', follower }
+}
+
 /** The servers that have every change that was acknowledged: what heartbeats say to the voters. */
 export function completeIn(state: Acknowledging, self: string): string[] {
   return state.kind === 'together' ? [self, state.follower] : [self]

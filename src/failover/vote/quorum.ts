@@ -43,6 +43,11 @@ export function readingOf(
   }
 }
 
+/** The servers that have every acknowledged change, as who knows the newest lease says. */
+export function completeIn(answers: readonly Answer[]): readonly string[] {
+  return answers.filter(each => each.yes).toSorted(newestFirst)[0]?.grant?.complete ?? []
+}
+
 /** The highest term among grants that stand in the way. */
 export function highestTermIn(answers: readonly Answer[]): number {
   return Math.max(0, ...answers.map(({ grant }) => grant?.term ?? 0))

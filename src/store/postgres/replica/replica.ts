@@ -24,6 +24,9 @@ export interface FollowerState {
   state: string
   /** A change is acknowledged only when it is there too. */
   synchronous: boolean
+  /** Places in the log, in bytes: on the follower's disk, and written by the primary. */
+  flushed: number
+  written: number
   /** Written by the primary, and not yet on the follower's disk. */
   behindBytes: number
   /** Until what was written last was on the follower's disk; undefined: nothing is under way. */
@@ -94,6 +97,8 @@ function following({ follower, url }: Upstream): string {
     `primary_conninfo = ${inFile(conninfo)}`,
     `primary_slot_name = '${followerName(follower)}'`,
     `recovery_target_timeline = 'latest'`,
+    // What the primary waits for is not what this one would.
+    `synchronous_standby_names = ''`,
     // It looks for the primary again so often; PostgreSQL's own five seconds also delay a promotion.
     `wal_retrieve_retry_interval = '100ms'`,
     '',
@@ -108,6 +113,14 @@ async function ensureSlot({ follower, url }: Upstream) {
       [followerName(follower)],
     ),
   )
+}
+
+/** Whether it follows another, and takes no writes. */
+export async function isFollower(url: string): Promise<boolean> {
+  return asked(url, async query => {
+    const [row] = await query<{ follows: boolean }>('SELECT pg_is_in_recovery() AS follows')
+    return row?.follows === true
+  })
 }
 
 /** Makes a follower a primary of its own, on a timeline of its own. @throws Error if it does not become one in time */
@@ -140,21 +153,26 @@ export async function followersOf(url: string): Promise<FollowerState[]> {
       application_name: string
       state: string
       sync_state: string
-      behind_bytes: string | null
+      flushed: string | null
+      written: string
       behind_ms: string | null
     }>(
       `SELECT application_name, state, sync_state,
-         pg_wal_lsn_diff(pg_current_wal_lsn(), flush_lsn) AS behind_bytes,
+         pg_wal_lsn_diff(flush_lsn, '0/0') AS flushed,
+         pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0') AS written,
          1000 * extract(epoch FROM flush_lag) AS behind_ms
        FROM pg_stat_replication WHERE starts_with(application_name, 'keepwatch_')`,
     )
-    return rows.map(({ application_name, behind_bytes, behind_ms, state, sync_state }) => ({
-      follower: application_name.slice('keepwatch_'.length),
-      state,
-      synchronous: sync_state === 'sync',
-      behindBytes: Math.max(0, Number(behind_bytes ?? 0)),
-      behindMs: behind_ms === null ? undefined : Number(behind_ms),
-    }))
+    return rows.map(({ application_name, behind_ms, state, sync_state, ...places }) => {
+      const flushed = Number(places.flushed ?? 0)
+      const written = Number(places.written)
+      return {
+        follower: application_name.slice('keepwatch_'.length),
+        ...{ state, synchronous: sync_state === 'sync', flushed, written },
+        behindBytes: Math.max(0, written - flushed),
+        behindMs: behind_ms === null ? undefined : Number(behind_ms),
+      }
+    })
   })
 }
 

@@ -1,0 +1,141 @@
+/**
+ * The database of one server of a replicated pair: it leads, and the other follows, or the other way
+ * round. Whose turn it is others decide; what a change waits for, `acknowledging.ts` does.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Clock } from '../../../lib/clock.ts'
+import type { Log } from '../../../lib/log.ts'
+import { createEmbeddedPostgres } from '../embedded.ts'
+import type { BackupProgress } from './base-backup.ts'
+import { acknowledgeWith, copyCluster, followersOf, isFollower, promote } from './replica.ts'
+
+/** Decides whose disk a change waits for; asked again and again while the database leads. */
+export interface Acknowledgement {
+  /** A term of leading begins. */
+  begin(): void
+  /** @returns whose disk changes are to wait for from now on, if that is to change */
+  look(
+    follower: { name: string; flushed: number; written: number; synchronous: boolean } | undefined,
+  ): { follower: string | undefined } | undefined
+}
+
+export interface ReplicatedDatabase {
+  /** As it was left; a cluster is made if there is none. */
+  start(): Promise<void>
+  stop(): Promise<void>
+  /**
+   * Takes writes from now on. They are acknowledged when `acknowledgement` has had its say.
+   * @throws Error if it cannot be promoted in time
+   */
+  lead(): Promise<void>
+  /** Whose disk changes wait for; undefined: nobody's. */
+  acknowledge(follower: string | undefined): Promise<void>
+  /** Follows the other server: goes on if it did, else copies that one anew. Ends with the signal. */
+  follow(signal: AbortSignal): Promise<void>
+  state(): { doing: 'nothing' | 'leads' | 'follows' | 'copies'; copied: BackupProgress | undefined }
+  /** Of this server's own, while it runs. */
+  readonly url: string | undefined
+}
+
+const lookMs = 250
+
+export function createReplicatedDatabase(
+  deps: { clock: Clock; log: Log; acknowledgement: Acknowledgement },
+  config: {
+    dataDir: string
+    port: number
+    /** Names of this server and of the other. */
+    self: string
+    other: string
+    /** The other's database as it is reached from here, with the password that both have. */
+    upstream(): string
+  },
+): ReplicatedDatabase {
+  const { acknowledgement, log } = deps
+  const { dataDir, other, port, self } = config
+  const postgres = createEmbeddedPostgres({ log }, { dataDir, port })
+  let doing: ReturnType<ReplicatedDatabase['state']>['doing'] = 'nothing'
+  let copied: BackupProgress | undefined
+  let url: string | undefined
+  let leading: { ended: AbortController; watching: Promise<void> } | undefined
+
+  async function open() {
+    await postgres.start()
+    url = postgres.url
+  }
+
+  async function close() {
+    url = undefined
+    await postgres.stop()
+  }
+
+  async function endLeading() {
+    leading?.ended.abort()
+    await leading?.watching
+    leading = undefined
+  }
+
+  /** How far the other is, and whether changes wait for it, as long as this one leads. */
+  async function watch(its: string, ended: AbortSignal) {
+    while (!ended.aborted) {
+      try {
+        const follower = (await followersOf(its)).find(each => each.follower === other)
+        const streaming = follower?.state === 'streaming' ? follower : undefined
+        const change = acknowledgement.look(streaming && { ...streaming, name: other })
+        if (change !== undefined) await acknowledgeWith(its, change.follower)
+      } catch (error) {
+        log.warn({ error }, 'the database does not say who follows it')
+      }
+      await sleep(lookMs, undefined, { signal: ended }).catch(() => {})
+    }
+  }
+
+  return {
+    async start() {
+      await open()
+      doing = (await isFollower(postgres.url)) ? 'follows' : 'nothing'
+    },
+
+    async stop() {
+      await endLeading()
+      await close()
+      doing = 'nothing'
+    },
+
+    async lead() {
+      await endLeading()
+      if (url === undefined) await open()
+      const its = postgres.url
+      // Until the voters know that the other lacks what is written from now on, changes wait for it.
+      await acknowledgeWith(its, other)
+      if (await isFollower(its)) await promote(its)
+      acknowledgement.begin()
+      const ended = new AbortController()
+      leading = { ended, watching: watch(its, ended.signal) }
+      doing = 'leads'
+    },
+
+    async acknowledge(follower) {
+      if (url !== undefined) await acknowledgeWith(url, follower)
+    },
+
+    async follow(signal) {
+      await endLeading()
+      if (doing === 'follows' && url !== undefined) return
+      doing = 'copies'
+      copied = undefined
+      await close()
+      await copyCluster(
+        { url: config.upstream(), follower: self },
+        { dataDir, signal, onProgress: progress => void (copied = progress) },
+      )
+      await open()
+      doing = 'follows'
+    },
+
+    state: () => ({ doing, copied }),
+    get url() {
+      return url
+    },
+  }
+}
