@@ -127,7 +127,7 @@ const lease = createMajorityLease(
       if (`${complete}` !== known) say({ said: 'told', complete })
       known = `${complete}`
       const change = decide({ type: 'told', complete })
-      if (change !== undefined) void database.acknowledge(change.follower)
+      if (change !== undefined) database.acknowledge(change.follower)
     },
     read(complete) {
       const lacks = complete.length > 0 && !complete.includes(name)

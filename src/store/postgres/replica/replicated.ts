@@ -28,16 +28,26 @@ export interface ReplicatedDatabase {
    * @throws Error if it cannot be promoted in time
    */
   lead(): Promise<void>
-  /** Whose disk changes wait for; undefined: nobody's. */
-  acknowledge(follower: string | undefined): Promise<void>
-  /** Follows the other server: goes on if it did, else copies that one anew. Ends with the signal. */
+  /** Whose disk changes wait for from now on; undefined: nobody's. The last that was said counts. */
+  acknowledge(follower: string | undefined): void
+  /**
+   * Follows the other server: goes on if it did, else copies that one anew, again until that succeeds.
+   * What it had stays until the copy is whole. @throws the reason of the signal
+   */
   follow(signal: AbortSignal): Promise<void>
-  state(): { doing: 'nothing' | 'leads' | 'follows' | 'copies'; copied: BackupProgress | undefined }
+  state(): {
+    doing: 'nothing' | 'leads' | 'follows' | 'copies'
+    /** How far the copy is. */
+    copied: BackupProgress | undefined
+    /** Why the last attempt to copy failed. */
+    lastError: string | undefined
+  }
   /** Of this server's own, while it runs. */
   readonly url: string | undefined
 }
 
 const lookMs = 250
+const retryMs = 1000
 
 export function createReplicatedDatabase(
   deps: { clock: Clock; log: Log; acknowledgement: Acknowledgement },
@@ -56,8 +66,13 @@ export function createReplicatedDatabase(
   const postgres = createEmbeddedPostgres({ log }, { dataDir, port })
   let doing: ReturnType<ReplicatedDatabase['state']>['doing'] = 'nothing'
   let copied: BackupProgress | undefined
+  let lastError: string | undefined
   let url: string | undefined
   let leading: { ended: AbortController; watching: Promise<void> } | undefined
+  /** Whose disk changes are to wait for, until the database has taken it. */
+  let wanted: { follower: string | undefined } | undefined
+  /** Ends the rest between two looks. */
+  let hurry = new AbortController()
 
   async function open() {
     await postgres.start()
@@ -69,24 +84,45 @@ export function createReplicatedDatabase(
     await postgres.stop()
   }
 
+  async function copy(signal: AbortSignal) {
+    copied = undefined
+    const onProgress = (progress: BackupProgress) => {
+      copied = progress
+    }
+    const upstream = { url: config.upstream(), follower: self }
+    await copyCluster(upstream, { dataDir, signal, onProgress })
+  }
+
   async function endLeading() {
     leading?.ended.abort()
     await leading?.watching
     leading = undefined
   }
 
+  /** One setting after the other, so that none of before can come after it. */
+  async function settle(its: string) {
+    while (wanted !== undefined) {
+      const now = wanted
+      await acknowledgeWith(its, now.follower)
+      if (wanted === now) wanted = undefined
+    }
+  }
+
   /** How far the other is, and whether changes wait for it, as long as this one leads. */
   async function watch(its: string, ended: AbortSignal) {
     while (!ended.aborted) {
+      hurry = new AbortController()
+      let rest = AbortSignal.any([ended, hurry.signal])
       try {
         const follower = (await followersOf(its)).find(each => each.follower === other)
         const streaming = follower?.state === 'streaming' ? follower : undefined
-        const change = acknowledgement.look(streaming && { ...streaming, name: other })
-        if (change !== undefined) await acknowledgeWith(its, change.follower)
+        wanted = acknowledgement.look(streaming && { ...streaming, name: other }) ?? wanted
+        await settle(its)
       } catch (error) {
+        rest = ended
         log.warn({ error }, 'the database does not say who follows it')
       }
-      await sleep(lookMs, undefined, { signal: ended }).catch(() => {})
+      await sleep(lookMs, undefined, { signal: rest }).catch(() => {})
     }
   }
 
@@ -107,6 +143,7 @@ export function createReplicatedDatabase(
       if (url === undefined) await open()
       const its = postgres.url
       // Until the voters know that the other lacks what is written from now on, changes wait for it.
+      wanted = undefined
       await acknowledgeWith(its, other)
       if (await isFollower(its)) await promote(its)
       acknowledgement.begin()
@@ -115,25 +152,33 @@ export function createReplicatedDatabase(
       doing = 'leads'
     },
 
-    async acknowledge(follower) {
-      if (url !== undefined) await acknowledgeWith(url, follower)
+    acknowledge(follower) {
+      wanted = { follower }
+      hurry.abort()
     },
 
     async follow(signal) {
       await endLeading()
       if (doing === 'follows' && url !== undefined) return
       doing = 'copies'
-      copied = undefined
       await close()
-      await copyCluster(
-        { url: config.upstream(), follower: self },
-        { dataDir, signal, onProgress: progress => void (copied = progress) },
-      )
-      await open()
-      doing = 'follows'
+      while (doing === 'copies') {
+        signal.throwIfAborted()
+        try {
+          await copy(signal)
+          await open()
+          doing = 'follows'
+          lastError = undefined
+        } catch (error) {
+          signal.throwIfAborted()
+          lastError = (error as Error).message
+          log.warn({ error }, 'the other server’s database was not copied; it is tried again')
+          await sleep(retryMs, undefined, { signal }).catch(() => {})
+        }
+      }
     },
 
-    state: () => ({ doing, copied }),
+    state: () => ({ doing, copied, lastError }),
     get url() {
       return url
     },
