@@ -13,3 +13,10 @@ test('a free port can be opened, and is none that the kernel gives to outgoing c
   await new Promise(resolve => server.close(resolve))
   expect(await isFree(port, 'tcp')).toBe(true)
 })
+
+test('of many free ports no two are the same', async () => {
+  const ports: number[] = []
+  // Drawn by chance alone, two of so many nearly always are.
+  for (let each = 0; each < 1000; each++) ports.push(await freePort())
+  expect(new Set(ports).size).toBe(ports.length)
+})

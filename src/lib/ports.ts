@@ -11,12 +11,21 @@ export type Transport = 'tcp' | 'udp'
  */
 const range = { first: 10_000, last: 32_767 }
 const attempts = 100
+/** Found by this process, and perhaps not opened yet. */
+const found = new Set<number>()
+const mostFound = 5000
 
-/** A port that nobody has at this moment, on no address, for TCP and for UDP. */
+/**
+ * A port that nobody has at this moment, on no address, for TCP and for UDP, and that this process has
+ * not been told before: of a dozen that are opened later, no two may be the same.
+ */
 export async function freePort(): Promise<number> {
   for (let attempt = 0; attempt < attempts; attempt++) {
     const port = randomInt(range.first, range.last + 1)
-    if ((await isFree(port, 'tcp')) && (await isFree(port, 'udp'))) return port
+    if (found.has(port) || !(await isFree(port, 'tcp')) || !(await isFree(port, 'udp'))) continue
+    if (found.size >= mostFound) found.clear()
+    found.add(port)
+    return port
   }
   throw new Error(`no free port among ${attempts} between ${range.first} and ${range.last}`)
 }

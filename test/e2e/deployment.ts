@@ -1,7 +1,7 @@
 /** A whole deployment as `npm start` runs it, on free ports in a folder of its own. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -67,7 +67,7 @@ export async function startDeployment(
   )
   const said: string[] = []
   createInterface(child.stderr!).on('line', line => said.push(line))
-  const summary = await firstLine(child, said)
+  const summary = await firstLine(child, said, join(dataDir, 'logs'))
   const settings = parse(readFileSync(join(dataDir, 'server-a.yaml'), 'utf8')) as {
     database: { url: string }
   }
@@ -129,13 +129,25 @@ export async function startDeployment(
   }
 }
 
-async function firstLine(child: ChildProcess, said: string[]): Promise<PairSummary> {
+async function firstLine(child: ChildProcess, said: string[], logs: string): Promise<PairSummary> {
   const lines = createInterface(child.stdout!)
   const late = AbortSignal.timeout(startDeadlineMs)
   const line = await Promise.race([
     once(lines, 'line', { signal: late }).then(([text]) => text as string),
     once(child, 'exit').then(() => undefined),
   ])
-  if (line === undefined) throw new Error(`the deployment did not start\n${said.join('\n')}`)
+  if (line === undefined) {
+    throw new Error(`the deployment did not start\n${said.join('\n')}\n${lastLinesIn(logs)}`)
+  }
   return JSON.parse(line)
+}
+
+/** The folder is removed with the deployment. */
+function lastLinesIn(folder: string): string {
+  if (!existsSync(folder)) return ''
+  const ends = readdirSync(folder).map(file => {
+    const lines = readFileSync(join(folder, file), 'utf8').trimEnd().split('\n')
+    return `${file}:\n${lines.slice(-5).join('\n')}`
+  })
+  return ends.join('\n')
 }
