@@ -16,7 +16,6 @@ import type { Timings } from '../../src/failover/timings.ts'
 import {
   type Acknowledging,
   type AcknowledgingEvent,
-  beginning,
   completeIn,
   stepAcknowledging,
 } from '../../src/failover/vote/acknowledging.ts'
@@ -59,11 +58,18 @@ const die = (reason: string) => {
 const misunderstood = (_server: string, error: string) => die(error)
 
 let acknowledging: Acknowledging = { kind: 'alone' }
-/** What the voters were told last. */
-let known = ''
+/** What a majority of voters has heard last. */
+let heard = { complete: '', term: 0 }
+let awaited: { term: number; heard: () => void } | undefined
+
+function hearing(term: number): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  awaited = { term, heard: resolve }
+  return promise
+}
 
 function decide(event: AcknowledgingEvent) {
-  const config = { self: name, patienceMs: settings.patienceMs }
+  const config = { self: name, patienceMs: settings.patienceMs, settleMs: 2000 }
   const taken = stepAcknowledging(acknowledging, event, config, clock.monotonic())
   if (taken.state.kind !== acknowledging.kind)
     say({ said: 'acknowledging', kind: taken.state.kind })
@@ -91,8 +97,11 @@ const database = createReplicatedDatabase(
   {
     ...{ clock, log },
     acknowledgement: {
-      begin() {
-        acknowledging = beginning(other.name)
+      begin(term) {
+        acknowledging = { kind: 'alone' }
+        // What was said before may have named the other too, from when this server led last.
+        const known = heard.term === term && heard.complete === name
+        return known ? Promise.resolve() : hearing(term)
       },
       look: follower => decide({ type: 'looked', follower }),
     },
@@ -123,9 +132,10 @@ const lease = createMajorityLease(
   {
     ...{ name, incarnation, pair: 'pair', timings },
     complete: () => completeIn(acknowledging, name),
-    told(complete) {
-      if (`${complete}` !== known) say({ said: 'told', complete })
-      known = `${complete}`
+    told(complete, term) {
+      if (`${complete}` !== heard.complete) say({ said: 'told', complete })
+      heard = { complete: `${complete}`, term }
+      if (awaited?.term === term && heard.complete === name) awaited.heard()
       const change = decide({ type: 'told', complete })
       if (change !== undefined) database.acknowledge(change.follower)
     },
@@ -156,7 +166,7 @@ node = createNode(
         following?.abort()
         return inTurn(async () => {
           const began = performance.now()
-          await database.lead()
+          await database.lead(term)
           writing = startWriting(term)
           say({ said: 'leads', term, ms: Math.round(performance.now() - began) })
         })

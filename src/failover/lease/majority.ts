@@ -24,8 +24,8 @@ export interface MajorityLeaseConfig {
   timings: Timings
   /** The servers that have every change that was acknowledged to a person. */
   complete(): readonly string[]
-  /** A majority has heard so. */
-  told?(complete: readonly string[]): void
+  /** A majority has heard so, by a heartbeat of that term. */
+  told?(complete: readonly string[], term: number): void
   /** What the voters know of that, while another holds the lease; empty: nobody has ever said. */
   read?(complete: readonly string[]): void
 }
@@ -133,7 +133,7 @@ export function createMajorityLease(
     const answers = await poll({ ask: 'renew', heartbeat }, decided)
     const verdict = verdictOf(answers, electorate.voters().length)
     if (verdict === true) {
-      config.told?.(heartbeat.complete)
+      config.told?.(heartbeat.complete, term)
       report({ type: 'renewed', term, sentAt, counter, paused, database: pair })
     } else if (verdict === false) {
       kept = undefined

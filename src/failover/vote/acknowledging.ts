@@ -5,13 +5,24 @@
  * take over. One that is away must not stop the work: but before a change is acknowledged without it, a
  * majority of voters has to know that it may not take over any more. And it may again only when it has
  * everything that was acknowledged meanwhile.
+ *
+ * A server that begins to lead is `alone`, and takes its first change when a majority has heard so: the
+ * voters may believe until then that the other, which led before, has everything too.
  */
 
 export type Acknowledging =
   /** Changes wait for nobody else. */
   | { kind: 'alone' }
-  /** They are to wait for the follower; `until`: the place in the log to which it must have everything. */
-  | { kind: 'joining'; follower: string; until: number | undefined }
+  /**
+   * They are to wait for the follower; `since`: from when the database says that they do; `until`: the
+   * place in the log to which the follower must have everything.
+   */
+  | {
+      kind: 'joining'
+      follower: string
+      since: number | undefined
+      until: number | undefined
+    }
   /** They wait for the follower, which has all that was acknowledged. */
   | { kind: 'together'; follower: string; missingSince: number | undefined }
   /** They still wait, for the voters to know that the follower may not take over. */
@@ -42,39 +53,35 @@ export interface AcknowledgingStep {
   sentence: string
 }
 
-/**
- * When a server begins to lead: the voters may believe that the other has everything, and it lacks what is
- * written from now on. Changes must wait for its disk already.
- */
-export function beginning(follower: string): Acknowledging {
-  return { kind: 'parting', follower }
-}
-
 /** The servers that have every change that was acknowledged: what heartbeats say to the voters. */
 export function completeIn(state: Acknowledging, self: string): string[] {
   return state.kind === 'together' ? [self, state.follower] : [self]
 }
 
-/**
- * @param config.patienceMs changes wait for a follower that is missing for so long, and longer only
- *   until the voters know
- * @param now milliseconds, monotonic
- */
+export interface AcknowledgingConfig {
+  self: string
+  /** Changes wait for a follower that is missing for so long, and longer only until the voters know. */
+  patienceMs: number
+  /** Every change heeds a setting within so long after the database has said that it counts. */
+  settleMs: number
+}
+
+/** @param now milliseconds, monotonic */
 export function stepAcknowledging(
   state: Acknowledging,
   event: AcknowledgingEvent,
-  config: { self: string; patienceMs: number },
+  config: AcknowledgingConfig,
   now: number,
 ): AcknowledgingStep {
   return event.type === 'looked'
-    ? look(state, event.follower, config.patienceMs, now)
+    ? look(state, event.follower, config, now)
     : hear(state, event.complete, config.self)
 }
 
 function look(
   state: Acknowledging,
   follower: Follower | undefined,
-  patienceMs: number,
+  { patienceMs, settleMs }: AcknowledgingConfig,
   now: number,
 ): AcknowledgingStep {
   const there = state.kind !== 'alone' && follower?.name === state.follower
@@ -83,7 +90,7 @@ function look(
       if (follower === undefined) return stay(state, 'no server follows')
       const { name } = follower
       return {
-        state: { kind: 'joining', follower: name, until: undefined },
+        state: { kind: 'joining', follower: name, since: undefined, until: undefined },
         waitFor: { follower: name },
         sentence: `changes wait for ${name} from now on, which still lacks some`,
       }
@@ -91,8 +98,17 @@ function look(
     case 'joining': {
       if (!there) return alone(`${state.follower} has gone before it had everything`)
       const { flushed, synchronous, written } = follower!
-      if (!synchronous) return stay(state, `changes do not wait for ${state.follower} yet`)
-      // What was written before they were seen to wait may have been acknowledged without it.
+      if (!synchronous) {
+        return stay(
+          { ...state, since: undefined, until: undefined },
+          `changes do not wait for ${state.follower} yet`,
+        )
+      }
+      const since = state.since ?? now
+      if (now - since < settleMs) {
+        return stay({ ...state, since }, `changes are said to wait for ${state.follower}`)
+      }
+      // What was written before may have been acknowledged without it.
       const until = state.until ?? written
       if (flushed < until) {
         return stay(

@@ -11,8 +11,8 @@ import { acknowledgeWith, copyCluster, followersOf, isFollower, promote } from '
 
 /** Decides whose disk a change waits for; asked again and again while the database leads. */
 export interface Acknowledgement {
-  /** A term of leading begins. */
-  begin(): void
+  /** A term begins. Resolves when changes may be taken: when the voters know that only this server has them. */
+  begin(term: number): Promise<void>
   /** @returns whose disk changes are to wait for from now on, if that is to change */
   look(
     follower: { name: string; flushed: number; written: number; synchronous: boolean } | undefined,
@@ -24,10 +24,10 @@ export interface ReplicatedDatabase {
   start(): Promise<void>
   stop(): Promise<void>
   /**
-   * Takes writes from now on. They are acknowledged when `acknowledgement` has had its say.
+   * Takes writes when it resolves.
    * @throws Error if it cannot be promoted in time
    */
-  lead(): Promise<void>
+  lead(term: number): Promise<void>
   /** Whose disk changes wait for from now on; undefined: nobody's. The last that was said counts. */
   acknowledge(follower: string | undefined): void
   /**
@@ -138,15 +138,15 @@ export function createReplicatedDatabase(
       doing = 'nothing'
     },
 
-    async lead() {
+    async lead(term) {
       await endLeading()
       if (url === undefined) await open()
       const its = postgres.url
-      // Until the voters know that the other lacks what is written from now on, changes wait for it.
-      wanted = undefined
-      await acknowledgeWith(its, other)
+      const known = acknowledgement.begin(term)
       if (await isFollower(its)) await promote(its)
-      acknowledgement.begin()
+      await known
+      wanted = { follower: undefined }
+      await settle(its)
       const ended = new AbortController()
       leading = { ended, watching: watch(its, ended.signal) }
       doing = 'leads'
