@@ -183,13 +183,16 @@ node = createNode(
 )
 
 let last = ''
-node.onChange(({ active, role, sentence, state, term }) => {
-  if (`${state} ${sentence}` !== last) {
-    last = `${state} ${sentence}`
-    say({ said: 'change', at: Date.now(), state, role, term, sentence })
-  }
-  if (state === 'standby' && active === other.name) follow()
+node.onChange(({ role, sentence, state, term }) => {
+  if (`${state} ${sentence}` === last) return
+  last = `${state} ${sentence}`
+  say({ said: 'change', at: Date.now(), state, role, term, sentence })
 })
+// Who is active may become known while nothing that it says of itself changes.
+setInterval(() => {
+  const { active, state } = node!.status()
+  if (state === 'standby' && active === other.name) follow()
+}, timings.heartbeatIntervalMs)
 
 function follow() {
   if (following !== undefined || database.state().doing === 'follows') return
