@@ -8,21 +8,13 @@ import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parse } from 'yaml'
 import type { PairSummary } from '../../src/apps/pair/pair.ts'
+import { defaultPorts } from '../../src/apps/pair/ports.ts'
 
 const root = join(import.meta.dirname, '../..')
 const startDeadlineMs = 120_000
 const stopDeadlineMs = 60_000
-const portOptions = [
-  'console',
-  'standby-console',
-  'collector-metrics',
-  'netflow',
-  'ipfix',
-  'sflow',
-  'syslog-udp',
-  'syslog-tcp',
-  'traps',
-]
+/** Each port that a deployment listens on, also one that was added since: another test may have it. */
+const portOptions = Object.keys(defaultPorts).map(name => name.replaceAll('_', '-'))
 
 export interface Active {
   server: string
@@ -67,7 +59,10 @@ export async function startDeployment(
   )
   const said: string[] = []
   createInterface(child.stderr!).on('line', line => said.push(line))
-  const summary = await firstLine(child, said, join(dataDir, 'logs'))
+  const summary = await firstLine(child, said, join(dataDir, 'logs')).catch(error => {
+    if (options.dataDir === undefined) rmSync(dataDir, { recursive: true, force: true })
+    throw error
+  })
   const settings = parse(readFileSync(join(dataDir, 'server-a.yaml'), 'utf8')) as {
     database: { url: string }
   }

@@ -82,12 +82,10 @@ const own = createOwnVoter(
   {
     file: join(dataDir, 'vote.json'),
     rules: { leaseMs: timings.leaseMs, limit: { most: 100, withinMs: 10_000 } },
+    roll: { term: 0, version: 0, voters: settings.voters },
   },
 )
-const electorate = createVoterLines(
-  { clock, log, metrics, own },
-  { server: name, voters: () => settings.voters },
-)
+const electorate = createVoterLines({ clock, log, metrics, own }, { server: name })
 const exit = createTunnelExit(
   { clock, log, metrics },
   { port: () => settings.databasePort, follower: () => other.name },
@@ -132,6 +130,7 @@ const lease = createMajorityLease(
   {
     ...{ name, incarnation, pair: 'pair', timings },
     complete: () => completeIn(acknowledging, name),
+    heard: () => own.kept().roll,
     told(complete, term) {
       if (`${complete}` !== heard.complete) say({ said: 'told', complete })
       heard = { complete: `${complete}`, term }

@@ -42,7 +42,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await Promise.all([...members.values()].map(member => member.kill()))
-  await rm(folder, { recursive: true, force: true })
+  await rm(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 })
 })
 
 const address = (name: Name) => ({ name, host: '127.0.0.1', port: ports[name].link })

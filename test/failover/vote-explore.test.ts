@@ -12,6 +12,8 @@ import {
 } from './vote-world.ts'
 
 /** How many more faults on one path than in the quick form: each takes about sixty times as long. */
+/** What is not about who votes. */
+const usual = voteFaults.filter(each => each !== 'voters changed')
 const more = Number(process.env.KEEPWATCH_EXPLORE ?? 0)
 /** A machine that others use too may take a while. */
 const slow = { timeout: 600_000 }
@@ -37,17 +39,34 @@ function holds(what: string, exploration: Exploration) {
 
 describe('a lease by majority is never worked under by two', slow, () => {
   test.for<[voters: number, faults: number, what: string, names: readonly VoteFault[]]>([
-    [3, 2, 'anything happens', voteFaults],
-    [5, 1, 'anything happens', voteFaults],
+    [3, 2, 'anything happens', usual],
+    [5, 1, 'anything happens', usual],
     [5, 2, 'servers fail', ['server killed', 'server frozen', 'link cut']],
-    [4, 1, 'anything happens', voteFaults],
-    [2, 2, 'anything happens', voteFaults],
+    [4, 1, 'anything happens', usual],
+    [2, 2, 'anything happens', usual],
   ])('with %i voters, when %i times %s', ([voters, faults, what, names]) => {
     const exploration = exploreVotes(rulesWith(voters, names), faults + more, {
       ...{ maxStates: 20_000_000, healEach: 32 },
     })
     holds(`${voters} voters, ${what}`, exploration)
   })
+
+  test.for<[voters: number, enrolled: number, faults: number, names: readonly VoteFault[]]>([
+    [3, 2, 2, voteFaults],
+    [3, 1, 2, voteFaults],
+    [4, 3, 2, voteFaults],
+    [4, 3, 3, ['voters changed', 'server cut off', 'link cut']],
+  ])(
+    'with %i voters, of whom %i vote at first, when %i times one comes or goes',
+    ([voters, enrolled, faults, names]) => {
+      const rules = { ...rulesWith(voters, names), enrolled }
+      const exploration = exploreVotes(rules, faults + more, {
+        maxStates: 20_000_000,
+        healEach: 32,
+      })
+      holds(`${voters} voters, ${enrolled} at first`, exploration)
+    },
+  )
 
   test('and so many states were visited', () => {
     expect(total).toBeGreaterThan(1_000_000)
@@ -56,7 +75,13 @@ describe('a lease by majority is never worked under by two', slow, () => {
 })
 
 describe('the exploration of votes finds', slow, () => {
-  test.for<[string, Partial<Decisions>, Partial<{ faults: number; of: readonly VoteFault[] }>?]>([
+  test.for<
+    [
+      string,
+      Partial<Decisions>,
+      Partial<{ faults: number; of: readonly VoteFault[]; voters: number; enrolled: number }>?,
+    ]
+  >([
     ['less than a majority taken for one', { verdictOf: broken.countsHalf }],
     [
       'a voter that forgets what it granted',
@@ -79,10 +104,24 @@ describe('the exploration of votes finds', slow, () => {
       { faults: 3, of: ['answer slow', 'request lost', 'server frozen'] },
     ],
     ['a standby that waits for less than a lease', { silence: lease - 2 }],
-  ])('%s', ([, change, { faults = 2, of = voteFaults } = {}]) => {
-    const { states, violation } = exploreVotes(rulesWith(3, of, change), faults, {
-      maxStates: 3_000_000,
-    })
+    [
+      'a server that does not heed who votes by now',
+      { rollIn: broken.keepsItsRoll },
+      { voters: 4, enrolled: 3, faults: 3, of: ['voters changed', 'server cut off', 'voter down'] },
+    ],
+    [
+      'a change of the voters of which nobody has heard yet',
+      { objectionToRoll: broken.changesUnheard },
+      { voters: 4, enrolled: 3, faults: 3, of: ['voters changed', 'server cut off', 'link cut'] },
+    ],
+  ])('%s', ([, change, { faults = 2, of = usual, enrolled = 3, voters = 3 } = {}]) => {
+    const { states, violation } = exploreVotes(
+      { ...rulesWith(voters, of, change), enrolled },
+      faults,
+      {
+        maxStates: 3_000_000,
+      },
+    )
     expect(violation, `not within ${states} states`).toBeDefined()
     console.log(
       `after ${states} states: ${violation!.invariant}\n  ${violation!.trace.join('\n  ')}`,

@@ -24,7 +24,7 @@ export function exploreVotes(rules: VoteRules, faults: number, search: Search): 
       beginning,
       movesOf: world => voteMovesOf(world, rules),
       apply: (world, move) => applyVote(world, move, rules),
-      keyOf: voteKeyOf,
+      keyOf: world => voteKeyOf(world, rules),
       narrate: path => narrate(beginning, path, rules),
       tryToRecover: world => tryToRecover(world, unbounded, recovers),
     },
@@ -67,7 +67,7 @@ function tryToRecover(
   const lines: string[] = []
   const passed: number[] = []
   for (let ticks = 0; ; ) {
-    const key = hash(voteKeyOf(at))
+    const key = hash(voteKeyOf(at, rules))
     if (known.has(key)) break
     const move = voteMovesOf(at, rules)[0]!
     try {

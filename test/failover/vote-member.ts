@@ -51,6 +51,7 @@ const own = createOwnVoter(
   {
     file: join(dataDir, 'vote.json'),
     rules: { leaseMs: timings.leaseMs, limit: { most: 100, withinMs: 10_000 } },
+    roll: { term: 0, version: 0, voters: settings.voters },
   },
 )
 await own.start()
@@ -68,10 +69,7 @@ else serve(settings.linkPort)
 
 function serve(port: number) {
   const incarnation = randomUUID()
-  const electorate = createVoterLines(
-    { clock, log, metrics, own },
-    { server: name, voters: () => settings.voters },
-  )
+  const electorate = createVoterLines({ clock, log, metrics, own }, { server: name })
   const link = createServer(
     { ...identity, requestCert: true, rejectUnauthorized: true },
     (request, response) => {
@@ -84,12 +82,13 @@ function serve(port: number) {
     if (!electorate.upgrade(request, socket, head)) socket.destroy()
   })
   const [peer] = settings.servers
+  const heard = () => own.kept().roll
   node = createNode(
     {
       ...{ clock, log, metrics, die, address: noAddress },
       lease: createMajorityLease(
         { clock, electorate, fatal: error => die(error.message) },
-        { name, incarnation, pair: 'pair', timings, complete: () => settings.complete },
+        { name, incarnation, pair: 'pair', timings, complete: () => settings.complete, heard },
       ),
       peer: createPeer({ clock, log, metrics, identity }, { address: () => peer, timings }),
       memory: createTermFile(join(dataDir, 'term.json')),

@@ -1,24 +1,28 @@
 /** The rules of voting, broken on purpose one at a time: to see that the invariants notice. */
-import { verdictOf } from '../../src/failover/vote/quorum.ts'
+import { majorityOf, verdictOf } from '../../src/failover/vote/quorum.ts'
+import { objectionToRoll } from '../../src/failover/vote/roll.ts'
 import { answer, type Request, startedVoter, type Voter } from '../../src/failover/vote/voter.ts'
 import type { Decisions } from './vote-world.ts'
 
 type Rule<K extends keyof Decisions> = Decisions[K]
 
 /** One vote of three, two of five. */
-export const countsHalf: Rule<'verdictOf'> = (answers, voters) => verdictOf(answers, voters - 2)
+export const countsHalf: Rule<'verdictOf'> = (ballots, roll) => {
+  const yes = ballots.filter(({ answer: said }) => said.yes).length
+  return yes >= majorityOf(roll.voters.length - 2) ? true : verdictOf(ballots, roll)
+}
 
-export const forgetsGrants: Rule<'startedVoter'> = (_grant, rules, now) =>
-  startedVoter(undefined, rules, now)
+export const forgetsGrants: Rule<'startedVoter'> = ({ roll }, rules, now) =>
+  startedVoter({ grant: undefined, roll }, rules, now)
 
-export const doesNotWait: Rule<'startedVoter'> = (grant, rules, now) => ({
-  ...startedVoter(grant, rules, now),
+export const doesNotWait: Rule<'startedVoter'> = (kept, rules, now) => ({
+  ...startedVoter(kept, rules, now),
   silentUntil: now,
 })
 
 /** What it granted before its start may have ended, for all it knows. */
-export const takesStartForEnd: Rule<'startedVoter'> = (grant, rules, now) => ({
-  ...startedVoter(grant, rules, now),
+export const takesStartForEnd: Rule<'startedVoter'> = (kept, rules, now) => ({
+  ...startedVoter(kept, rules, now),
   ...{ silentUntil: now, heardAt: now - rules.leaseMs },
 })
 
@@ -62,3 +66,10 @@ export const goesBack: Rule<'answer'> = (voter, request, rules, now) => {
 }
 
 export const countsFromTheReply: Rule<'rightAge'> = () => 0
+
+/** Whatever was read of who votes, it goes on with what it knew. */
+export const keepsItsRoll: Rule<'rollIn'> = known => known
+
+/** The next change before a majority has heard of the last, or of its term. */
+export const changesUnheard: Rule<'objectionToRoll'> = (roll, voters) =>
+  objectionToRoll(roll, voters, true)

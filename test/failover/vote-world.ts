@@ -9,7 +9,15 @@
  */
 import type { Claim } from '../../src/failover/lease/lease.ts'
 import type { Row } from '../../src/failover/states.ts'
-import { highestTermIn, majorityOf, readingOf, verdictOf } from '../../src/failover/vote/quorum.ts'
+import {
+  type Ballot as Answered,
+  highestTermIn,
+  majorityOf,
+  readingOf,
+  rollIn,
+  verdictOf,
+} from '../../src/failover/vote/quorum.ts'
+import { objectionToRoll, type Roll } from '../../src/failover/vote/roll.ts'
 import {
   type Answer,
   answer,
@@ -34,6 +42,7 @@ export const voteFaults = [
   'voter down',
   'voter frozen',
   'handed over',
+  'voters changed',
 ] as const
 export type VoteFault = (typeof voteFaults)[number]
 
@@ -42,6 +51,8 @@ export interface Decisions {
   answer: typeof answer
   readingOf: typeof readingOf
   verdictOf: typeof verdictOf
+  rollIn: typeof rollIn
+  objectionToRoll: typeof objectionToRoll
   startedVoter: typeof startedVoter
   /** The age of a server's right when its heartbeat went out `sentAge` ago. */
   rightAge(sentAge: number): number
@@ -53,6 +64,8 @@ export interface Decisions {
 
 export interface VoteRules extends Decisions {
   voters: number
+  /** The first so many vote in the beginning; default all. */
+  enrolled?: number
   faults: ReadonlySet<VoteFault>
   /** Claims that fail one after the other: two servers may split the votes for ever. */
   failedClaims: number
@@ -64,7 +77,7 @@ export const lease = 3
 const patience = 2
 
 export const decisions: Decisions = {
-  ...{ answer, readingOf, verdictOf, startedVoter },
+  ...{ answer, readingOf, verdictOf, startedVoter, rollIn, objectionToRoll },
   rightAge: sentAge => sentAge,
   silence: lease,
   working: lease - 1,
@@ -90,7 +103,7 @@ export interface Round {
   /** Voters to which it is under way, and from which an answer may still come. */
   pending: readonly number[]
   slow: readonly number[]
-  answers: readonly Answer[]
+  answers: readonly Answered[]
 }
 
 export interface Server {
@@ -111,6 +124,10 @@ export interface Server {
   renewedAt: number
   /** When the other last proved that it could not take over. */
   promisedAt: number
+  /** Who votes, as far as it knows. */
+  roll: Roll
+  /** A majority has heard that by a heartbeat of this term. */
+  settled: boolean
   beatDue: boolean
   lookDue: boolean
   round: Round | undefined
@@ -143,25 +160,28 @@ export interface VoteMove {
 
 type Index = 0 | 1
 const indices = [0, 1] as const
-const name = (index: number) => (index === 0 ? 'a' : 'b')
+const name = (index: number) => 'abcde'[index]!
 
 /** All are there, nobody has ever been active, and every voter has waited. */
 export function newVoteWorld(rules: VoteRules, faultsLeft: number): VoteWorld {
+  const all = Array.from({ length: rules.voters }, (_, each) => name(each))
+  const roll = { term: 0, version: 0, voters: all.slice(0, rules.enrolled) }
   return {
-    servers: [newServer('a1'), newServer('b2')],
-    ballots: Array.from({ length: rules.voters }, () => ({
-      voter: startedVoter(undefined, voterRules, longAgo - lease),
+    servers: [newServer('a1', roll), newServer('b2', roll)],
+    ballots: all.map(() => ({
+      voter: startedVoter({ grant: undefined, roll }, voterRules, longAgo - lease),
       ...{ up: true, frozen: false },
     })),
     ...{ late: [], linkCut: false, begun: 0, starts: 2, faultsLeft },
   }
 }
 
-function newServer(incarnation: string): Server {
+function newServer(incarnation: string, roll: Roll): Server {
   return {
     ...{ up: true, frozen: false, cutOff: false, incarnation, mode: 'watches' as const },
     ...{ seen: undefined, away: true, highest: 0, term: 0, counter: 0, renewedAt: longAgo },
     promisedAt: longAgo,
+    ...{ roll, settled: false },
     ...{ beatDue: false, lookDue: true, round: undefined },
   }
 }
@@ -207,15 +227,23 @@ function reaches(world: VoteWorld, index: Index, voter: number): boolean {
   return up && !frozen && !cutOff && !other
 }
 
+/** Asks everybody on the roll, and learns who votes. */
+function polled(draft: Draft, index: Index, request: Request, rules: VoteRules, deaf?: number) {
+  const server = draft.servers[index]
+  const answers = draft.ballots.flatMap(({ voter }, each): Answered[] =>
+    each !== deaf && server.roll.voters.includes(name(each)) && reaches(draft, index, each)
+      ? [{ voter: name(each), answer: rules.answer(voter, request, voterRules, 0).answer }]
+      : [],
+  )
+  server.roll = rules.rollIn(server.roll, answers)
+  return answers
+}
+
 function look(draft: Draft, index: Index, rules: VoteRules, deaf?: number) {
   const server = draft.servers[index]
   server.lookDue = false
-  const answers = draft.ballots.flatMap(({ voter }, each) =>
-    each !== deaf && reaches(draft, index, each)
-      ? [rules.answer(voter, { ask: 'look' }, voterRules, 0).answer]
-      : [],
-  )
-  const row = rules.readingOf(answers, rules.voters, pair)
+  const answers = polled(draft, index, { ask: 'look' }, rules, deaf)
+  const row = rules.readingOf(answers, server.roll, pair)
   server.away = row === undefined
   if (row === undefined) {
     server.seen = undefined
@@ -256,13 +284,9 @@ function claim(draft: Draft, index: Index, cause: 'known' | 'silent', rules: Vot
   const term = server.highest + 1
   const asked: Claim = { term, over: row, whileSilent: cause === 'silent', reason: cause }
   const by: Claimant = { server: name(index), incarnation: server.incarnation, leaseMs: lease }
-  const answers = draft.ballots.flatMap(({ voter }, each) =>
-    reaches(draft, index, each)
-      ? [rules.answer(voter, { ask: 'sound', claim: asked, by }, voterRules, 0).answer]
-      : [],
-  )
+  const answers = polled(draft, index, { ask: 'sound', claim: asked, by }, rules)
   server.seen = undefined
-  if (rules.verdictOf(answers, rules.voters) !== true) return
+  if (rules.verdictOf(answers, server.roll) !== true) return
   server.mode = 'claims'
   server.term = term
   server.highest = term
@@ -270,7 +294,8 @@ function claim(draft: Draft, index: Index, cause: 'known' | 'silent', rules: Vot
 }
 
 function send(draft: Draft, index: Index, request: Round['request']) {
-  const pending = draft.ballots.map((_, each) => each)
+  const { voters } = draft.servers[index].roll
+  const pending = [...draft.ballots.keys()].filter(each => voters.includes(name(each)))
   draft.servers[index].round = { request, sentAt: 0, pending, slow: [], answers: [] }
 }
 
@@ -278,11 +303,12 @@ function beat(draft: Draft, index: Index) {
   const server = draft.servers[index]
   server.beatDue = false
   server.counter++
-  const { counter, incarnation, term } = server
+  const { counter, incarnation, roll, term } = server
   send(draft, index, {
     ask: 'renew',
     heartbeat: {
       ...{ server: name(index), incarnation, leaseMs: lease, term, counter, complete: [] },
+      roll,
     },
   })
 }
@@ -311,23 +337,35 @@ function settle(
     ...round,
     pending: round.pending.filter(each => each !== to),
     slow: said === 'slow' ? [...slow, to] : slow,
-    answers: said === undefined || said === 'slow' ? round.answers : [...round.answers, said],
+    answers:
+      said === undefined || said === 'slow'
+        ? round.answers
+        : [...round.answers, { voter: name(to), answer: said }],
   }
-  const { answers, pending, slow: awaited } = server.round
+  const { pending, slow: awaited } = server.round
   if (pending.length > 0) return
-  const open = awaited.length > 0 && rules.verdictOf(answers, rules.voters) === undefined
+  const open = awaited.length > 0 && verdict(server, rules) === undefined
   if (!open) conclude(draft, index, rules)
+}
+
+/** On what it has asked; a heartbeat counts by the roll that it has said. */
+function verdict({ roll, round }: Server, rules: VoteRules): boolean | undefined {
+  const { answers, request } = round!
+  const its = request.ask === 'renew' ? request.heartbeat.roll : rules.rollIn(roll, answers)
+  return rules.verdictOf(answers, its)
 }
 
 function conclude(draft: Draft, index: Index, rules: VoteRules) {
   const server = draft.servers[index]
   const { answers, request, sentAt } = server.round!
-  const verdict = rules.verdictOf(answers, rules.voters)
+  const decided = verdict(server, rules)
+  const said = server.roll
+  server.roll = rules.rollIn(server.roll, answers)
   server.round = undefined
   server.highest = Math.max(server.highest, highestTermIn(answers))
   switch (request.ask) {
     case 'vote':
-      if (verdict !== true || -sentAt >= rules.working) {
+      if (decided !== true || -sentAt >= rules.working) {
         server.mode = 'watches'
         server.lookDue = true
         return
@@ -337,13 +375,18 @@ function conclude(draft: Draft, index: Index, rules: VoteRules) {
       }
       draft.begun = server.term
       server.mode = 'works'
+      server.roll = { term: server.term, version: 0, voters: server.roll.voters }
+      server.settled = false
       server.counter = 0
       server.renewedAt = -rules.rightAge(-sentAt)
       server.beatDue = true
       return
     case 'renew':
-      if (verdict === true) server.renewedAt = Math.max(server.renewedAt, -rules.rightAge(-sentAt))
-      if (verdict === false) stand(server)
+      if (decided === true) {
+        server.renewedAt = Math.max(server.renewedAt, -rules.rightAge(-sentAt))
+        if (request.heartbeat.roll === said && server.roll === said) server.settled = true
+      }
+      if (decided === false) stand(server)
       return
     case 'release':
       server.lookDue = true
@@ -467,7 +510,7 @@ export function voteMovesOf(world: VoteWorld, rules: VoteRules): VoteMove[] {
       return
     }
     fail('server killed', `${who} is killed`, draft => {
-      draft.servers[index] = { ...newServer(''), up: false, cutOff }
+      draft.servers[index] = { ...newServer('', draft.servers[index].roll), up: false, cutOff }
       draft.ballots[index]!.up = false
       draft.ballots[index]!.frozen = false
     })
@@ -496,6 +539,14 @@ export function voteMovesOf(world: VoteWorld, rules: VoteRules): VoteMove[] {
       })
     }
     if (mode === 'works' && round === undefined) {
+      for (const voters of rollsAfter(world, index, rules)) {
+        fail('voters changed', `${who} has ${voters.join('')} vote`, draft => {
+          const server = draft.servers[index]
+          server.roll = { term, version: server.roll.version + 1, voters }
+          server.settled = false
+          server.beatDue = true
+        })
+      }
       fail('handed over', `${who} lets go and releases`, draft => {
         const server = draft.servers[index]
         stand(server)
@@ -534,13 +585,14 @@ export function voteMovesOf(world: VoteWorld, rules: VoteRules): VoteMove[] {
 function start(draft: Draft, index: Index, rules: VoteRules) {
   draft.starts++
   const { cutOff } = draft.servers[index]
-  draft.servers[index] = { ...newServer(`${name(index)}${draft.starts}`), cutOff }
+  const { roll } = draft.ballots[index]!.voter
+  draft.servers[index] = { ...newServer(`${name(index)}${draft.starts}`, roll!), cutOff }
   restart(draft, index, rules)
 }
 
 function restart(draft: Draft, index: number, rules: VoteRules) {
   const { voter } = draft.ballots[index]!
-  const fresh = rules.startedVoter(voter.grant, voterRules, 0)
+  const fresh = rules.startedVoter({ grant: voter.grant, roll: voter.roll }, voterRules, 0)
   draft.ballots[index] = { voter: fresh, up: true, frozen: false }
 }
 
@@ -584,6 +636,19 @@ function pass(draft: Draft, rules: VoteRules) {
   }
 }
 
+/** With whom the voters may go on: one more or one less, and always the servers that work. */
+function rollsAfter(world: VoteWorld, index: Index, rules: VoteRules): string[][] {
+  const { roll, settled } = world.servers[index]
+  const { voters } = roll
+  return [...world.ballots.keys()]
+    .map(name)
+    .filter(each => each !== name(index))
+    .map(each =>
+      voters.includes(each) ? voters.filter(one => one !== each) : [...voters, each].sort(),
+    )
+    .filter(next => rules.objectionToRoll(roll, next, settled) === undefined)
+}
+
 // Recovery, and what makes two states the same.
 
 /** Ends every fault. */
@@ -619,11 +684,30 @@ export function healVotes(world: VoteWorld, rules: VoteRules): VoteWorld {
 export function isServed({ ballots, servers }: VoteWorld, rules: VoteRules): boolean {
   const holder = servers.find(each => mayWork(each, rules))
   if (holder === undefined) return false
-  const behind = ballots.filter(({ voter }) => voter.grant?.term === holder.term)
-  return behind.length >= majorityOf(ballots.length)
+  const { voters } = holder.roll
+  const behind = [...ballots.keys()].filter(
+    each => voters.includes(name(each)) && ballots[each]!.voter.grant?.term === holder.term,
+  )
+  return behind.length >= majorityOf(voters.length)
 }
 
-export function voteKeyOf(world: VoteWorld): string {
+/** Whether it matters who knows which roll: while there are several, or may come to be. */
+function isRollOpen({ ballots, faultsLeft, late, servers }: VoteWorld, rules: VoteRules): boolean {
+  if (!rules.faults.has('voters changed')) return false
+  if (faultsLeft > 0) return true
+  const asked = servers.flatMap(({ round }) => round?.request ?? [])
+  const known = [
+    ...servers.map(({ roll }) => roll),
+    ...ballots.map(({ voter }) => voter.roll),
+    ...[...asked, ...late.map(({ request }) => request)].map(it =>
+      it.ask === 'renew' ? it.heartbeat.roll : undefined,
+    ),
+  ]
+  return new Set(known.flatMap(roll => roll?.voters.join('') ?? [])).size > 1
+}
+
+export function voteKeyOf(world: VoteWorld, rules: VoteRules): string {
+  const open = isRollOpen(world, rules)
   const { ballots, begun, faultsLeft, late, linkCut, servers } = world
   const incarnations: string[] = []
   const who = (incarnation: string | undefined) => {
@@ -636,13 +720,15 @@ export function voteKeyOf(world: VoteWorld): string {
   const counter = (value: number) => Math.max(-3, Math.min(3, value - top))
   const claimed = ({ over, term: wanted, whileSilent }: Claim) =>
     `${term(wanted)}${term(over.term)}${who(over.incarnation)}${over.released}${counter(over.counter)}${whileSilent}`
+  const rollText = (roll: Roll | undefined) =>
+    open && roll ? `${term(roll.term)}.${roll.version}${roll.voters.join('')}` : ''
   const request = (it: Request) => {
     switch (it.ask) {
       case 'vote':
       case 'sound':
         return `${it.ask}${who(it.by.incarnation)}${claimed(it.claim)}`
       case 'renew':
-        return `r${who(it.heartbeat.incarnation)}${term(it.heartbeat.term)}${counter(it.heartbeat.counter)}`
+        return `r${who(it.heartbeat.incarnation)}${term(it.heartbeat.term)}${counter(it.heartbeat.counter)}${rollText(it.heartbeat.roll)}`
       case 'release':
         return `f${who(it.incarnation)}${term(it.term)}`
       default:
@@ -657,7 +743,11 @@ export function voteKeyOf(world: VoteWorld): string {
         ? `${term(row.term)}${who(row.incarnation)}${row.holder}${row.released}${counter(row.counter)}@${since}/${readAt}`
         : '-'
     const round = it.round
-      ? `${request(it.round.request)}@${it.round.sentAt}:${it.round.answers.map(({ yes }) => (yes ? 'y' : 'n')).sort()}`
+      ? `${request(it.round.request)}@${it.round.sentAt}:${it.round.answers
+          .map(({ answer: said, voter }) =>
+            open ? `${voter}${said.yes}${rollText(said.roll)}` : `${said.yes}`,
+          )
+          .sort()}`
       : '-'
     return [
       ...[
@@ -679,6 +769,8 @@ export function voteKeyOf(world: VoteWorld): string {
         it.beatDue,
         it.lookDue,
         round,
+        rollText(it.roll),
+        open && it.settled,
       ],
     ].join()
   }
@@ -695,12 +787,12 @@ export function voteKeyOf(world: VoteWorld): string {
       .join('')
     const waiting = late.filter(({ to }) => to === index)
     const silent = Math.max(0, voter.silentUntil)
-    return `${up}${frozen}${granted}${counter(voter.counter)}@${voter.heardAt}s${silent}p${pending}l${waiting.map(
+    return `${rollText(voter.roll)}${up}${frozen}${granted}${counter(voter.counter)}@${voter.heardAt}s${silent}p${pending}l${waiting.map(
       each => `${who(each.incarnation)}${request(each.request)}${each.said?.yes ?? ''}`,
     )}`
   }
   const each = ballots.map(ballot)
-  // Voters that are on no server are all the same.
-  const others = each.slice(2).sort()
+  // Voters that are on no server are all the same, where all vote.
+  const others = open ? each.slice(2) : each.slice(2).sort()
   return [faultsLeft, linkCut, ...both, each[0], each[1], ...others].join('|')
 }

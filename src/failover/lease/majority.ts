@@ -1,16 +1,23 @@
 /** The lease as a majority of voters grants it, see `vote/voter.ts`. */
 import type { Clock } from '../../lib/clock.ts'
-import type { Row } from '../states.ts'
+import type { Pause } from '../states.ts'
 import { answerMs, type Moment, type Timings } from '../timings.ts'
-import { completeIn, highestTermIn, majorityOf, readingOf, verdictOf } from '../vote/quorum.ts'
+import {
+  type Ballot,
+  completeIn,
+  highestTermIn,
+  majorityOf,
+  readingOf,
+  rollIn,
+  verdictOf,
+} from '../vote/quorum.ts'
+import { newestRoll, noRoll, objectionToRoll, type Roll } from '../vote/roll.ts'
 import type { Answer, Request } from '../vote/voter.ts'
 import { createGuard } from './guard.ts'
 import type { Claim, Lease, LeaseEvent, Release } from './lease.ts'
 
-/** Who votes. */
+/** How voters are asked. */
 export interface Electorate {
-  /** Names of all voters, there or not. */
-  voters(): readonly string[]
   /** @throws Error if there is no answer in time */
   ask(voter: string, request: Request, withinMs: number): Promise<Answer>
 }
@@ -28,6 +35,20 @@ export interface MajorityLeaseConfig {
   told?(complete: readonly string[], term: number): void
   /** What the voters know of that, while another holds the lease; empty: nobody has ever said. */
   read?(complete: readonly string[]): void
+  /** Who votes, as this server’s own voter has heard. */
+  heard(): Roll | undefined
+  /** Who has stopped takeovers, for the voters to know; asked while the lease is held. */
+  paused?(): Pause | undefined
+}
+
+export interface MajorityLease extends Lease {
+  /** Who votes, as far as is known here. */
+  roll(): Roll
+  /**
+   * From the next heartbeat on these are the voters: one more or one less than before.
+   * @returns why not; undefined: they are
+   */
+  changeVoters(voters: readonly string[]): string | undefined
 }
 
 /**
@@ -37,7 +58,7 @@ export interface MajorityLeaseConfig {
 export function createMajorityLease(
   deps: { clock: Clock; fatal(error: Error): void; electorate: Electorate },
   config: MajorityLeaseConfig,
-): Lease {
+): MajorityLease {
   const { clock, electorate } = deps
   const { incarnation, name, pair, timings } = config
   const { heartbeatIntervalMs, leaseMs, stepDownMs } = timings
@@ -49,7 +70,10 @@ export function createMajorityLease(
   /** The term to renew; undefined: read. */
   let kept: number | undefined
   let counter = 0
-  let paused: Row['paused']
+  let paused: Pause | undefined
+  let known: Roll = noRoll
+  /** A majority of the roll has heard of it by a heartbeat of this term. */
+  let settled = false
   let due = 0
   let wake = () => {}
   let stopped = true
@@ -86,53 +110,64 @@ export function createMajorityLease(
   /** What was answered until that was enough, or until nothing more can come. */
   async function poll(
     request: Request,
-    enough: (answers: readonly Answer[]) => boolean,
-  ): Promise<Answer[]> {
-    const answers: Answer[] = []
-    const voters = electorate.voters()
+    enough: (ballots: readonly Ballot[]) => boolean,
+  ): Promise<Ballot[]> {
+    known = newestRoll(known, [config.heard()])
+    const ballots: Ballot[] = []
+    const { voters } = known
     const done = Promise.withResolvers<void>()
     let open = voters.length
     for (const voter of voters) {
       electorate
         .ask(voter, request, withinMs)
-        .then(said => void answers.push(said))
+        .then(said => void ballots.push({ voter, answer: said }))
         .catch(() => {})
         .finally(() => {
-          if (--open === 0 || enough(answers)) done.resolve()
+          if (--open === 0 || enough(ballots)) done.resolve()
         })
     }
     if (open > 0) await done.promise
-    return [...answers]
+    known = rollIn(known, ballots)
+    return [...ballots]
   }
 
-  const decided = (answers: readonly Answer[]) =>
-    verdictOf(answers, electorate.voters().length) !== undefined
+  const decided = (ballots: readonly Ballot[]) =>
+    verdictOf(ballots, rollIn(known, ballots)) !== undefined
 
-  function tooFew(answers: readonly Answer[]): string {
-    const voters = electorate.voters().length
-    const silent = answers.find(({ yes }) => !yes)?.because
+  function tooFew(ballots: readonly Ballot[]): string {
+    const { length } = known.voters
+    if (length === 0) return 'it has not heard yet who votes'
+    const silent = ballots.find(({ answer }) => !answer.yes)?.answer.because
     const why = silent === undefined ? '' : `: ${silent}`
-    const yes = answers.filter(each => each.yes).length
-    return `${yes} of ${voters} voters answer, and it takes ${majorityOf(voters)}${why}`
+    const yes = ballots.filter(({ answer }) => answer.yes).length
+    return `${yes} of ${length} voters answer, and it takes ${majorityOf(length)}${why}`
   }
 
   async function read() {
     const sentAt = moment()
-    const { length } = electorate.voters()
-    const answers = await poll({ ask: 'look' }, said => readingOf(said, length, pair) !== undefined)
-    const row = readingOf(answers, length, pair)
-    if (row === undefined) return report({ type: 'databaseAway', reason: tooFew(answers) })
-    config.read?.(completeIn(answers))
+    const ballots = await poll(
+      { ask: 'look' },
+      said => readingOf(said, rollIn(known, said), pair) !== undefined,
+    )
+    const row = readingOf(ballots, known, pair)
+    if (row === undefined) return report({ type: 'databaseAway', reason: tooFew(ballots) })
+    config.read?.(completeIn(ballots))
     report({ type: 'observed', row, sentAt })
   }
 
   async function renew(term: number) {
     const sentAt = moment()
     counter++
-    const heartbeat = { ...by, term, counter, complete: config.complete(), paused }
-    const answers = await poll({ ask: 'renew', heartbeat }, decided)
-    const verdict = verdictOf(answers, electorate.voters().length)
+    if (config.paused) paused = config.paused()
+    const roll = known
+    const heartbeat = { ...by, term, counter, complete: config.complete(), paused, roll }
+    const answers = await poll(
+      { ask: 'renew', heartbeat },
+      said => verdictOf(said, roll) !== undefined,
+    )
+    const verdict = verdictOf(answers, roll)
     if (verdict === true) {
+      if (known === roll) settled = true
       config.told?.(heartbeat.complete, term)
       report({ type: 'renewed', term, sentAt, counter, paused, database: pair })
     } else if (verdict === false) {
@@ -143,25 +178,27 @@ export function createMajorityLease(
 
   async function claim(asked: Claim) {
     const sounded = await poll({ ask: 'sound', claim: asked, by }, decided)
-    if (verdictOf(sounded, electorate.voters().length) !== true) return lose(sounded)
+    if (verdictOf(sounded, known) !== true) return lose(sounded)
     const sentAt = moment()
     const answers = await poll({ ask: 'vote', claim: asked, by }, decided)
-    if (verdictOf(answers, electorate.voters().length) !== true) {
+    if (verdictOf(answers, known) !== true) {
       // Of two that have split the votes one should come first next time.
       await pause(Math.random() * heartbeatIntervalMs)
       return lose(answers)
     }
     kept = asked.term
+    known = { term: asked.term, version: 0, voters: known.voters }
+    settled = false
     counter = 0
-    paused = answers.map(({ grant }) => grant?.paused).find(each => each !== undefined)
+    paused = answers.map(({ answer }) => answer.grant?.paused).find(each => each !== undefined)
     due = 0
     report({ type: 'claimWon', term: asked.term, sentAt })
   }
 
-  function lose(answers: readonly Answer[]) {
-    const against = answers.filter(({ yes }) => !yes)
-    const lost = verdictOf(answers, electorate.voters().length) === false
-    const [reason = tooFew(answers)] = against.flatMap(({ because }) => because ?? [])
+  function lose(answers: readonly Ballot[]) {
+    const against = answers.filter(({ answer }) => !answer.yes)
+    const lost = verdictOf(answers, known) === false
+    const [reason = tooFew(answers)] = against.flatMap(({ answer }) => answer.because ?? [])
     if (lost) report({ type: 'claimLost', term: highestTermIn(answers), reason })
     else report({ type: 'claimUnknown', reason: tooFew(answers) })
   }
@@ -210,5 +247,16 @@ export function createMajorityLease(
     // The main loop asks by itself.
     beat() {},
     guard: guard.watch,
+    roll: () => newestRoll(known, [config.heard()]),
+    changeVoters(voters) {
+      if (kept === undefined) return 'only who is active changes the voters'
+      const objection = objectionToRoll(known, voters, settled)
+      if (objection !== undefined) return objection
+      known = { term: kept, version: known.version + 1, voters }
+      settled = false
+      due = 0
+      wake()
+      return undefined
+    },
   }
 }

@@ -5,15 +5,16 @@ import { writeDurably } from '../../lib/files.ts'
 import type { Log } from '../../lib/log.ts'
 import type { Metrics } from '../../lib/metrics.ts'
 import { createTally } from '../../lib/tally.ts'
+import type { Roll } from './roll.ts'
 import {
   type Answer,
   answer,
-  type Grant,
+  type Kept,
   type Request,
   startedVoter,
   type VoterRules,
 } from './voter.ts'
-import { grantForm } from './words.ts'
+import { keptForm } from './words.ts'
 
 export interface OwnVoter {
   /** @throws Error that names the file, if it is there and cannot be read */
@@ -22,31 +23,36 @@ export interface OwnVoter {
   stop(): Promise<void>
   /** One after the other. @throws Error if it cannot be written down: it has then said nothing */
   ask(request: Request): Promise<Answer>
-  /** What it has granted last. */
-  grant(): Grant | undefined
+  /** What it has granted last, and who votes as far as it has heard. */
+  kept(): Kept
 }
 
-/** @param config.file JSON: the only thing that must outlive a crash of the host */
+/**
+ * @param config.file JSON: the only thing that must outlive a crash of the host
+ * @param config.roll who votes where there is no file yet; undefined: it hears of that from who is active
+ */
 export function createOwnVoter(
   deps: { clock: Clock; log: Log; metrics: Metrics },
-  config: { file: string; rules: VoterRules },
+  config: { file: string; rules: VoterRules; roll?: Roll | undefined },
 ): OwnVoter {
   const { clock } = deps
   const { file, rules } = config
+  const fresh: Kept = { grant: undefined, roll: config.roll }
   const tally = createTally<'not-written'>(deps, {
     name: 'failover_voter_problems',
     help: 'Votes that could not be given, by reason',
   })
-  let voter = startedVoter(undefined, rules, clock.monotonic())
+  let voter = startedVoter(fresh, rules, clock.monotonic())
   let tail: Promise<unknown> = Promise.resolve()
   let running = false
 
   async function give(request: Request): Promise<Answer> {
     if (!running) throw new Error('the voter has stopped')
     const given = answer(voter, request, rules, clock.monotonic())
-    if (given.voter.grant !== voter.grant && !sameOnDisk(given.voter.grant, voter.grant)) {
+    const text = written(given.voter)
+    if (text !== written(voter)) {
       try {
-        await writeDurably(file, `${JSON.stringify(given.voter.grant)}\n`, 0o600)
+        await writeDurably(file, `${text}\n`, 0o600)
       } catch (error) {
         tally.count('not-written', () => ({ file, error }))
         throw error
@@ -58,7 +64,7 @@ export function createOwnVoter(
 
   return {
     start() {
-      voter = startedVoter(readGrant(file), rules, clock.monotonic())
+      voter = startedVoter(readKept(file) ?? fresh, rules, clock.monotonic())
       running = true
       return Promise.resolve()
     },
@@ -71,16 +77,16 @@ export function createOwnVoter(
       tail = asked.catch(() => {})
       return asked
     },
-    grant: () => voter.grant,
+    kept: () => voter,
   }
 }
 
-/** A heartbeat that says what the one before it said need not be written down. */
-function sameOnDisk(a: Grant | undefined, b: Grant | undefined): boolean {
-  return JSON.stringify(a) === JSON.stringify(b)
+/** A heartbeat that says what the one before it said changes nothing in it. */
+function written({ grant, roll }: Kept): string {
+  return JSON.stringify({ grant, roll })
 }
 
-function readGrant(file: string): Grant | undefined {
+function readKept(file: string): Kept | undefined {
   let text: string
   try {
     text = readFileSync(file, 'utf8')
@@ -88,7 +94,7 @@ function readGrant(file: string): Grant | undefined {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
     throw error
   }
-  const parsed = grantForm.safeParse(parsedJson(text))
+  const parsed = keptForm.safeParse(parsedJson(text))
   if (parsed.success) return parsed.data
   throw new Error(
     `${file} cannot be read: it holds the lease that this voter granted last. Without the file it ` +

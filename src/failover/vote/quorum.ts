@@ -1,6 +1,13 @@
 /** What the answers of several voters come to. Pure. */
 import type { DatabaseIdentity, Row } from '../states.ts'
+import { newestRoll, type Roll } from './roll.ts'
 import type { Answer } from './voter.ts'
+
+/** Who said it. */
+export interface Ballot {
+  voter: string
+  answer: Answer
+}
 
 /** So many of them cannot be found twice without one that is in both. */
 export function majorityOf(voters: number): number {
@@ -8,11 +15,21 @@ export function majorityOf(voters: number): number {
 }
 
 /** Whether enough have said yes, or so many no that it cannot become enough; undefined: still open. */
-export function verdictOf(answers: readonly Answer[], voters: number): boolean | undefined {
-  const majority = majorityOf(voters)
-  const yes = answers.filter(each => each.yes).length
+export function verdictOf(ballots: readonly Ballot[], { voters }: Roll): boolean | undefined {
+  const counted = ballots.filter(({ voter }) => voters.includes(voter))
+  const majority = majorityOf(voters.length)
+  const yes = counted.filter(({ answer }) => answer.yes).length
   if (yes >= majority) return true
-  return answers.length - yes > voters - majority ? false : undefined
+  const no = counted.length - yes
+  return no > 0 && no > voters.length - majority ? false : undefined
+}
+
+/** Who votes, as far as they or this server know. */
+export function rollIn(known: Roll, ballots: readonly Ballot[]): Roll {
+  return newestRoll(
+    known,
+    ballots.map(({ answer }) => answer.roll),
+  )
 }
 
 /**
@@ -22,13 +39,12 @@ export function verdictOf(answers: readonly Answer[], voters: number): boolean |
  * @param pair which replicated pair it is
  */
 export function readingOf(
-  answers: readonly Answer[],
-  voters: number,
+  ballots: readonly Ballot[],
+  roll: Roll,
   pair: DatabaseIdentity,
 ): Row | undefined {
-  const counted = answers.filter(each => each.yes)
-  if (counted.length < majorityOf(voters)) return undefined
-  const [newest] = counted.toSorted(newestFirst)
+  if (verdictOf(ballots, roll) !== true) return undefined
+  const [newest] = saidYes(ballots)
   const { counter, grant } = newest!
   if (grant === undefined) {
     return {
@@ -44,13 +60,21 @@ export function readingOf(
 }
 
 /** The servers that have every acknowledged change, as who knows the newest lease says. */
-export function completeIn(answers: readonly Answer[]): readonly string[] {
-  return answers.filter(each => each.yes).toSorted(newestFirst)[0]?.grant?.complete ?? []
+export function completeIn(ballots: readonly Ballot[]): readonly string[] {
+  return saidYes(ballots)[0]?.grant?.complete ?? []
 }
 
 /** The highest term among grants that stand in the way. */
-export function highestTermIn(answers: readonly Answer[]): number {
-  return Math.max(0, ...answers.map(({ grant }) => grant?.term ?? 0))
+export function highestTermIn(ballots: readonly Ballot[]): number {
+  return Math.max(0, ...ballots.map(({ answer }) => answer.grant?.term ?? 0))
+}
+
+/** Who knows the newest lease comes first. */
+function saidYes(ballots: readonly Ballot[]): Answer[] {
+  return ballots
+    .map(({ answer }) => answer)
+    .filter(({ yes }) => yes)
+    .toSorted(newestFirst)
 }
 
 function newestFirst(a: Answer, b: Answer): number {

@@ -23,7 +23,7 @@ export const votersProtocol = 'keepwatch-votes'
 export interface VoterLines extends Electorate {
   /** Takes a voter's connection. @returns false if it is not for here */
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): boolean
-  /** Voters whose line is open. */
+  /** Whose line is open, in the roll or not; this server’s own voter first. */
   present(): string[]
   /** Ends every line. */
   stop(): void
@@ -34,15 +34,19 @@ interface Line {
   waiting: Map<number, (answer: Answer) => void>
 }
 
+/** Whoever has a certificate as one of these may be asked for its vote; who is, the roll says. */
+const voterRoles = ['server', 'collector', 'witness']
+/** Lines at a time. */
+const maxLines = 1000
 /** Questions to one voter that are not answered: of one that is slow the oldest are given up. */
 const maxWaiting = 100
 
 export function createVoterLines(
   deps: { clock: Clock; log: Log; metrics: Metrics; own: OwnVoter },
-  config: { server: string; voters(): readonly string[] },
+  config: { server: string },
 ): VoterLines {
   const lines = new Map<string, Line>()
-  const tally = createTally<'stranger' | 'bad-answer' | 'not-answered'>(deps, {
+  const tally = createTally<'stranger' | 'too-many' | 'bad-answer' | 'not-answered'>(deps, {
     name: 'failover_votes_problems',
     help: 'Lines to voters, and answers of theirs, that could not be used, by reason',
   })
@@ -70,16 +74,20 @@ export function createVoterLines(
   }
 
   return {
-    voters: config.voters,
     present: () => [config.server, ...lines.keys()],
 
     upgrade(request, socket, head) {
       if (request.url !== votersPath) return false
-      const { CN } = (request.socket as TLSSocket).getPeerCertificate().subject ?? {}
+      const { CN, OU } = (request.socket as TLSSocket).getPeerCertificate().subject ?? {}
       const voter = String(CN ?? '')
-      if (!config.voters().includes(voter) || voter === config.server) {
-        tally.count('stranger', () => ({ voter }))
+      if (!voterRoles.includes(String(OU)) || voter === config.server) {
+        tally.count('stranger', () => ({ voter, role: OU }))
         refuseUpgrade(socket, '403 Forbidden')
+        return true
+      }
+      if (lines.size >= maxLines && !lines.has(voter)) {
+        tally.count('too-many', () => ({ voter, lines: lines.size }))
+        refuseUpgrade(socket, '503 Service Unavailable')
         return true
       }
       acceptUpgrade(socket, votersProtocol)

@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import type { Claim } from '../lease/lease.ts'
 import type { Row } from '../states.ts'
-import { readingOf, verdictOf } from './quorum.ts'
+import { type Ballot, readingOf, rollIn, verdictOf } from './quorum.ts'
+import { newestRoll, noRoll, objectionToRoll, type Roll } from './roll.ts'
 import {
   type Answer,
   answer,
@@ -18,13 +19,15 @@ const rules: VoterRules = { leaseMs: 10_000, limit: { most: 3, withinMs: 600_000
 const a: Claimant = { server: 'a', incarnation: 'a-1', leaseMs: 10_000 }
 const b: Claimant = { server: 'b', incarnation: 'b-1', leaseMs: 10_000 }
 
+const roll: Roll = { term: 5, version: 2, voters: ['a', 'b', 'c'] }
+
 /** One that has waited since its start, and heard a heartbeat at 0. */
 function voterWith(change: Partial<Grant> = {}, counter = 7): Voter {
   const grant: Grant = {
     ...{ term: 5, holder: 'a', incarnation: 'a-1', released: false, leaseMs: 10_000, won: true },
     ...{ complete: ['a', 'b'], ...change },
   }
-  return { ...startedVoter(grant, rules, -60_000), counter, heardAt: 0 }
+  return { ...startedVoter({ grant, roll }, rules, -60_000), counter, heardAt: 0 }
 }
 
 const over: Row = {
@@ -37,7 +40,7 @@ const claim = (change: Partial<Claim> = {}, row: Partial<Row> = {}): Claim => ({
 const vote = (by: Claimant, asked = claim()): Request => ({ ask: 'vote', claim: asked, by })
 const beat = (change: Partial<Heartbeat> = {}): Request => ({
   ask: 'renew',
-  heartbeat: { ...a, term: 5, counter: 8, complete: ['a', 'b'], ...change },
+  heartbeat: { ...a, term: 5, counter: 8, complete: ['a', 'b'], roll, ...change },
 })
 const why = (voter: Voter, request: Request, now = 1000) =>
   answer(voter, request, rules, now).answer.because
@@ -104,7 +107,7 @@ describe('a voter', () => {
   })
 
   test('keeps silent for a lease after its start, and hears heartbeats all the while', () => {
-    const started = startedVoter(voterWith().grant, rules, 0)
+    const started = startedVoter(voterWith(), rules, 0)
     expect(why(started, vote(b), 9999)).toContain('it has just started')
     expect(why(started, { ask: 'look' }, 9999)).toContain('it has just started')
     const { answer: heard, voter } = answer(started, beat(), rules, 9000)
@@ -114,13 +117,21 @@ describe('a voter', () => {
 
   test('waits for as long as the longest lease that it knows of', () => {
     const grant: Grant = { ...voterWith().grant!, leaseMs: 30_000 }
-    expect(startedVoter(grant, rules, 0).silentUntil).toBe(30_000)
+    expect(startedVoter({ grant, roll }, rules, 0).silentUntil).toBe(30_000)
   })
 
   test('follows who has won a term that it did not vote in, and leaves older ones', () => {
     const ahead = answer(voterWith(), beat({ ...b, term: 7, counter: 1 }), rules, 1000)
     expect(ahead.voter.grant).toMatchObject({ term: 7, holder: 'b', won: true })
     expect(why(ahead.voter, beat())).toBe('it has voted for b in term 7')
+  })
+
+  test('keeps who votes, as the holder has said last, and says so', () => {
+    const more: Roll = { term: 5, version: 3, voters: ['a', 'b', 'c', 'd'] }
+    const { voter } = answer(voterWith(), beat({ roll: more }), rules, 1000)
+    expect(answer(voter, vote(b), rules, 2000).answer.roll).toBe(more)
+    const stale = answer(voter, beat({ counter: 3 }), rules, 2000)
+    expect(stale.answer.roll).toBe(more)
   })
 
   test('a late heartbeat does not prolong what a later one has said', () => {
@@ -150,9 +161,13 @@ describe('a voter', () => {
 
 describe('several answers', () => {
   const said = (change: Partial<Answer>): Answer => ({
-    ...{ yes: true, grant: voterWith().grant, counter: 7, ...change },
+    ...{ yes: true, grant: voterWith().grant, roll, counter: 7, ...change },
   })
   const no = said({ yes: false })
+  /** Of a, b, c and so on. */
+  const of = (...answers: Answer[]): Ballot[] =>
+    answers.map((each, index) => ({ voter: 'abcde'[index]!, answer: each }))
+  const rollOf = (voters: number): Roll => ({ ...roll, voters: [...'abcde'].slice(0, voters) })
 
   test.for<[number, number, number, boolean | undefined]>([
     [3, 2, 0, true],
@@ -165,19 +180,49 @@ describe('several answers', () => {
     [2, 1, 1, false],
   ])('of %i voters, %i for and %i against, are %s', ([voters, yes, against, verdict]) => {
     const answers = [...Array(yes).fill(said({})), ...Array(against).fill(no)]
-    expect(verdictOf(answers, voters)).toBe(verdict)
+    expect(verdictOf(of(...answers), rollOf(voters))).toBe(verdict)
+  })
+
+  test('count when they are of who votes, by the newest that one of them knows', () => {
+    const more: Roll = { ...roll, version: 3, voters: ['a', 'b', 'c', 'd'] }
+    const ballots = of(said({}), said({ roll: more }))
+    expect(verdictOf(ballots, roll)).toBe(true)
+    expect(rollIn(roll, ballots)).toBe(more)
+    expect(verdictOf(ballots, more)).toBeUndefined()
+    expect(verdictOf([...ballots, { voter: 'x', answer: said({}) }], more)).toBeUndefined()
+    expect(verdictOf(ballots, noRoll)).toBeUndefined()
   })
 
   test('are a reading when they are a majority: the latest that one of them knows', () => {
     const late = said({ counter: 9 })
-    expect(readingOf([said({}), no, no], 3, 'pair')).toBeUndefined()
-    expect(readingOf([said({}), late, no], 3, 'pair')).toMatchObject({ term: 5, counter: 9 })
+    expect(readingOf(of(said({}), no, no), roll, 'pair')).toBeUndefined()
+    expect(readingOf(of(said({}), late, no), roll, 'pair')).toMatchObject({ term: 5, counter: 9 })
     const newer = said({ grant: { ...voterWith().grant!, term: 6, holder: 'b' }, counter: 0 })
-    expect(readingOf([late, newer], 3, 'pair')).toMatchObject({ term: 6, holder: 'b' })
+    expect(readingOf(of(late, newer), roll, 'pair')).toMatchObject({ term: 6, holder: 'b' })
   })
 
   test('of voters that never granted anything leave the lease to who comes first', () => {
     const fresh = said({ grant: undefined, counter: 0 })
-    expect(readingOf([fresh, fresh], 3, 'pair')).toMatchObject({ term: 0, released: true })
+    expect(readingOf(of(fresh, fresh), roll, 'pair')).toMatchObject({ term: 0, released: true })
+  })
+})
+
+describe('who votes', () => {
+  test('is newer by its term, then by its version', () => {
+    const of = (term: number, version: number): Roll => ({ term, version, voters: ['a'] })
+    const newest = newestRoll(noRoll, [of(2, 9), undefined, of(3, 0), of(3, 1), of(2, 12)])
+    expect(newest).toMatchObject({ term: 3, version: 1 })
+  })
+
+  test.for<[string[], boolean, string | undefined]>([
+    [['a', 'b', 'c', 'd'], true, undefined],
+    [['a', 'c'], true, undefined],
+    [['a', 'b', 'd'], true, 'the voters change by one at a time'],
+    [['a', 'b', 'c', 'd', 'e'], true, 'the voters change by one at a time'],
+    [['a', 'b', 'c'], true, 'the voters change by one at a time'],
+    [['a', 'b', 'c', 'c'], true, 'a voter is named twice'],
+    [['a', 'b', 'c', 'd'], false, 'too few voters have heard of the last change'],
+  ])('becomes %j (heard of before: %s): %s', ([voters, settled, objection]) => {
+    expect(objectionToRoll(roll, voters, settled)).toBe(objection)
   })
 })

@@ -11,8 +11,16 @@
 import { isUnplanned, objectionTo, pauseAfter, type TakeoverLimit } from '../lease/grant.ts'
 import type { Claim } from '../lease/lease.ts'
 import type { Pause, Row } from '../states.ts'
+import type { Roll } from './roll.ts'
 
-/** A lease that is granted: what a voter keeps on its disk. */
+/** What a voter keeps on its disk. */
+export interface Kept {
+  grant: Grant | undefined
+  /** Who votes, as it heard last; undefined: it has never heard. */
+  roll: Roll | undefined
+}
+
+/** A lease that is granted. */
 export interface Grant {
   term: number
   holder: string
@@ -31,8 +39,7 @@ export interface Grant {
   paused?: Pause | undefined
 }
 
-export interface Voter {
-  grant: Grant | undefined
+export interface Voter extends Kept {
   /** The highest heartbeat of the grant that it heard; 0 before the first. */
   counter: number
   /** When it granted the lease, or last heard a new heartbeat; by the voter's monotonic clock. */
@@ -65,6 +72,8 @@ export interface Heartbeat extends Claimant {
   counter: number
   complete: readonly string[]
   paused?: Pause | undefined
+  /** Of its term. */
+  roll: Roll
 }
 
 export interface Answer {
@@ -73,6 +82,7 @@ export interface Answer {
   /** Why not. */
   because?: string | undefined
   grant: Grant | undefined
+  roll: Roll | undefined
   counter: number
 }
 
@@ -83,10 +93,10 @@ export interface VoterRules {
   limit: TakeoverLimit
 }
 
-/** A voter that has just started. @param grant what is on its disk */
-export function startedVoter(grant: Grant | undefined, rules: VoterRules, now: number): Voter {
-  const leaseMs = Math.max(rules.leaseMs, grant?.leaseMs ?? 0)
-  return { grant, counter: 0, heardAt: now, silentUntil: now + leaseMs, takeovers: [] }
+/** A voter that has just started. @param kept what is on its disk */
+export function startedVoter(kept: Kept, rules: VoterRules, now: number): Voter {
+  const leaseMs = Math.max(rules.leaseMs, kept.grant?.leaseMs ?? 0)
+  return { ...kept, counter: 0, heardAt: now, silentUntil: now + leaseMs, takeovers: [] }
 }
 
 /** The voter that gives the answer; the grant, if it is another, must be on the disk before. */
@@ -111,8 +121,8 @@ export function answer(
 }
 
 function say(voter: Voter, because: string | undefined): { voter: Voter; answer: Answer } {
-  const { counter, grant } = voter
-  return { voter, answer: { yes: because === undefined, because, grant, counter } }
+  const { counter, grant, roll } = voter
+  return { voter, answer: { yes: because === undefined, because, grant, roll, counter } }
 }
 
 function silence({ silentUntil }: Voter, now: number): string | undefined {
@@ -121,7 +131,7 @@ function silence({ silentUntil }: Voter, now: number): string | undefined {
 
 /** A heartbeat comes from who has won its term: nobody else can win that one or an older one. */
 function hear(voter: Voter, heartbeat: Heartbeat, now: number) {
-  const { complete, counter, incarnation, leaseMs, paused, server, term } = heartbeat
+  const { complete, counter, incarnation, leaseMs, paused, roll, server, term } = heartbeat
   const { grant } = voter
   if (grant !== undefined && grant.term > term) {
     return say(voter, `it has voted for ${grant.holder} in term ${grant.term}`)
@@ -132,7 +142,7 @@ function hear(voter: Voter, heartbeat: Heartbeat, now: number) {
   const granted: Grant = {
     ...{ term, holder: server, incarnation, released: false, leaseMs, won: true, complete, paused },
   }
-  return say({ ...voter, grant: granted, counter, heardAt: now }, undefined)
+  return say({ ...voter, grant: granted, roll, counter, heardAt: now }, undefined)
 }
 
 function vote(
