@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Command } from 'commander'
 import pg from 'pg'
 import { pairSettings, setupEndpoints } from '../api/contract/setup.ts'
+import { recallOther } from '../apps/server/other-server.ts'
 import { readServer } from '../apps/setup/init.ts'
 import { defaultSettingsFile, layoutOf } from '../apps/setup/layout.ts'
 import { createPreflight, type Planned } from '../apps/setup/preflight.ts'
@@ -69,8 +70,9 @@ export async function checkServer(
   const settings = readServer(file)
   const { settings: path } = layoutOf(file)
   const { openSettings } = await import('../apps/server/opened.ts')
-  const { identity } = openSettings(settings, path)
-  const known = await fromDatabase(settings.database.url, settings.name)
+  const { dataDir, identity } = openSettings(settings, path)
+  const { url } = settings.database
+  const known = url === undefined ? fromDisk(dataDir) : await fromDatabase(url, settings.name)
   const other = primary ?? known.other
   return createPreflight(
     {
@@ -82,6 +84,15 @@ export async function checkServer(
     },
     { settings, file: path },
   ).run()
+}
+
+/** Of a server with a database of its own, which does not run. */
+function fromDisk(dataDir: string): Known {
+  const other = recallOther(dataDir)
+  return {
+    planned: { connection: { type: 'none' }, sharedFolder: null },
+    other: other && { name: other.name, linkHost: other.host, linkPort: other.port },
+  }
 }
 
 interface Known {

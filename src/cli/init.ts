@@ -10,7 +10,10 @@ export function initCommand(): Command {
       .description(
         'make settings, certificates and keys of the first server, and check the machine',
       )
-      .requiredOption('--database <url>', 'postgresql://user:password@host/name')
+      .option(
+        '--database <url>',
+        'that both servers of a pair share: postgresql://user:password@host/name (default: each has one of its own)',
+      )
       .requiredOption('--name <name>', 'of this server: kw1', parseName)
       .requiredOption('--address <host>', 'name or address at which others reach this machine'),
   )

@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createServer, type Server } from 'node:https'
 import type { AddressInfo } from 'node:net'
+import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import { Gauge, Histogram } from 'prom-client'
 import { collectorState } from '../api/contract/watch.ts'
@@ -17,6 +18,7 @@ import type { Log } from '../lib/log.ts'
 import type { Metrics } from '../lib/metrics.ts'
 import { createTally } from '../lib/tally.ts'
 import type { Identity } from '../lib/tls.ts'
+import { refuseUpgrade } from '../lib/upgraded.ts'
 import { within } from '../lib/within.ts'
 import { type Kind, kinds } from '../telemetry/table.ts'
 import { createBlockMemory } from './block-memory.ts'
@@ -66,6 +68,8 @@ export interface ReceiverDeps {
   linkState: () => object
   /** What other parts of the server answer on the link. */
   routes?: readonly LinkRoute[]
+  /** Takes a connection that changes over to a protocol of its own. @returns false if it is for nobody */
+  upgrade?(request: IncomingMessage, socket: Duplex, head: Buffer): boolean
   /** Whether a segment of a server's own collector may be stored, and what became of it. */
   gate?: SegmentGate
   /** Who the servers of the pair are, for collectors that were told of one. */
@@ -397,6 +401,10 @@ export function createReceiver(deps: ReceiverDeps, config: ReceiverConfig): Rece
         (request, response) => void handle(request, response),
       )
       opened.maxConnections = 4096
+      opened.on('upgrade', (request, socket, head) => {
+        if (deps.upgrade?.(request, socket, head)) return
+        refuseUpgrade(socket, '404 Not Found')
+      })
       connections = trackConnections(opened)
       opened.on('tlsClientError', (error, socket) =>
         tally.count('bad-certificate', () => ({

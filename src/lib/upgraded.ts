@@ -76,6 +76,9 @@ export function acceptUpgrade(socket: Duplex, protocol: string): void {
 }
 
 /** Says no, and ends the connection. */
-export function refuseUpgrade(socket: Duplex, status: '403 Forbidden' | '503 Service Unavailable') {
+export function refuseUpgrade(
+  socket: Duplex,
+  status: '403 Forbidden' | '404 Not Found' | '503 Service Unavailable',
+) {
   socket.end(`HTTP/1.1 ${status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`)
 }

@@ -39,6 +39,8 @@ export interface ReplicatedSettings {
   identity: Identity
   timings: Timings
   dataDir: string
+  /** Makes a database of its own. */
+  first: boolean
   /** Of the database; both have the same. */
   password: string
   /** Changes wait for a server that is missing for so long. */
@@ -80,7 +82,7 @@ function decide(event: AcknowledgingEvent) {
 const own = createOwnVoter(
   { clock, log, metrics },
   {
-    file: join(dataDir, 'vote.json'),
+    ...{ file: join(dataDir, 'vote.json'), server: name },
     rules: { leaseMs: timings.leaseMs, limit: { most: 100, withinMs: 10_000 } },
     roll: { term: 0, version: 0, voters: settings.voters },
   },
@@ -88,9 +90,9 @@ const own = createOwnVoter(
 const electorate = createVoterLines({ clock, log, metrics, own }, { server: name })
 const exit = createTunnelExit(
   { clock, log, metrics },
-  { port: () => settings.databasePort, follower: () => other.name },
+  { port: () => settings.databasePort, self: name },
 )
-const entry = createTunnelEntry({ identity }, { server: other, port: 0 })
+const entry = createTunnelEntry({ identity }, { server: () => other, port: 0 })
 const database = createReplicatedDatabase(
   {
     ...{ clock, log },
@@ -106,7 +108,8 @@ const database = createReplicatedDatabase(
   },
   {
     ...{ dataDir: join(dataDir, 'database'), port: settings.databasePort },
-    ...{ self: name, other: other.name },
+    ...{ self: name, other: () => other.name, mayCreate: () => settings.first },
+    ...{ password: settings.password, keepMegabytes: 1024 },
     upstream: () => `postgresql://keepwatch:${settings.password}@127.0.0.1:${entry.port}/keepwatch`,
   },
 )
@@ -237,7 +240,7 @@ await own.start()
 await entry.start()
 await createVoteLine(
   { identity, own, misunderstood },
-  { server: other, silentMs: 5 * timings.heartbeatIntervalMs },
+  { server: () => other, silentMs: 5 * timings.heartbeatIntervalMs },
 ).start()
 link.listen(settings.linkPort, '127.0.0.1', () => say({ said: 'ready' }))
 

@@ -1,5 +1,5 @@
 /** A replicated pair: servers with a database each, a voter, and numbered changes; killed and rejoined. */
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -63,14 +63,12 @@ async function witness() {
 async function begin(name: Name): Promise<Member> {
   const identity = await authority.issue({ role: 'server', name, hosts: ['127.0.0.1'] })
   const dataDir = join(folder, name)
-  const database = join(dataDir, 'database')
-  mkdirSync(database, { recursive: true })
-  writeFileSync(join(database, 'password'), password, { mode: 0o600 })
+  mkdirSync(dataDir, { recursive: true })
   const program = fileURLToPath(new URL('./replicated-member.ts', import.meta.url))
   const member = createMember<ReplicatedSettings>(program, {
     ...{ name, linkPort: ports[name].link, databasePort: ports[name].database },
     ...{ other: address(name === 'a' ? 'b' : 'a'), voters, identity, timings, dataDir, password },
-    patienceMs: 1500,
+    ...{ patienceMs: 1500, first: name === 'a' },
   })
   members.set(name, member)
   await member.said('ready', { withinMs: 60_000 })

@@ -50,6 +50,7 @@ const own = createOwnVoter(
   { clock, log, metrics },
   {
     file: join(dataDir, 'vote.json'),
+    ...(settings.linkPort === undefined ? {} : { server: name }),
     rules: { leaseMs: timings.leaseMs, limit: { most: 100, withinMs: 10_000 } },
     roll: { term: 0, version: 0, voters: settings.voters },
   },
@@ -59,7 +60,7 @@ for (const server of settings.servers) {
   const misunderstood = (_server: string, error: string) => die(error)
   await createVoteLine(
     { identity, own, misunderstood },
-    { server, silentMs: 5 * timings.heartbeatIntervalMs },
+    { server: () => server, silentMs: 5 * timings.heartbeatIntervalMs },
   ).start()
 }
 

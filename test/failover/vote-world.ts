@@ -592,7 +592,9 @@ function start(draft: Draft, index: Index, rules: VoteRules) {
 
 function restart(draft: Draft, index: number, rules: VoteRules) {
   const { voter } = draft.ballots[index]!
-  const fresh = rules.startedVoter({ grant: voter.grant, roll: voter.roll }, voterRules, 0)
+  const { grant, roll } = voter
+  const host = index < 2 ? name(index) : undefined
+  const fresh = rules.startedVoter({ grant, roll }, voterRules, 0, host)
   draft.ballots[index] = { voter: fresh, up: true, frozen: false }
 }
 

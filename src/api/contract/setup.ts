@@ -139,7 +139,8 @@ export const joinAnswer = z.object({
   /** Null if the first has plain HTTP, or no key to issue one with. */
   consoleCertificate: z.string().nullable(),
   deploymentKey: z.string(),
-  databaseUrl: z.string(),
+  /** Null: each server has one of its own. */
+  databaseUrl: z.string().nullable(),
   console: z.object({ host: z.string(), port: z.number().int(), tls: z.boolean() }),
   link: z.object({ host: z.string(), port: z.number().int() }),
   /** As in the settings file of the first; the same on both. */

@@ -1,4 +1,6 @@
+import type { IncomingMessage } from 'node:http'
 import { join } from 'node:path'
+import type { Duplex } from 'node:stream'
 import { type Adoption, createAdoption } from '../../collect/adopt.ts'
 import type { LinkRoute } from '../../collect/link.ts'
 import type { StreamTls } from '../../collect/listen.ts'
@@ -62,6 +64,8 @@ export function createReception(
     heldAddresses(): readonly string[]
     /** What the other server is told when it asks. */
     linkState(): object
+    /** Takes what changes over to another protocol on the link. */
+    upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): boolean
     /** What other parts answer on the link. */
     routes(): readonly LinkRoute[]
     onSyslog(rows: readonly SyslogRow[]): void

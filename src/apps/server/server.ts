@@ -10,17 +10,16 @@ import { drivers } from '../../devices/drivers/index.ts'
 import { createBackupJobs, defaultBackupJobsConfig } from '../../devices/jobs.ts'
 import { createSessions } from '../../devices/session.ts'
 import { createAddresses } from '../../failover/address/addresses.ts'
-import { createRowLease } from '../../failover/lease/row.ts'
+import { deploymentOf } from '../../failover/folder/check.ts'
 import { createNode, type FailoverNode, linkState } from '../../failover/node.ts'
 import { createPeer, linkPath } from '../../failover/peer.ts'
 import { createTermFile } from '../../failover/term-file.ts'
 import { systemClock } from '../../lib/clock.ts'
 import { type Component, createSequence } from '../../lib/component.ts'
-import { databaseTargets } from '../../lib/database-hosts.ts'
 import { createLog } from '../../lib/log.ts'
 import { createMetrics } from '../../lib/metrics.ts'
 import { createTally } from '../../lib/tally.ts'
-import { obstacleBetween, version } from '../../lib/version.ts'
+import { version } from '../../lib/version.ts'
 import type { Tx } from '../../store/postgres/database.ts'
 import { createDeviceSource } from '../../store/postgres/device-source.ts'
 import { createJobStore } from '../../store/postgres/job-store.ts'
@@ -33,6 +32,7 @@ import { versionRoutes } from '../upgrade/version-link.ts'
 import { createActiveWork } from './active-work.ts'
 import { createDirectory } from './directory.ts'
 import { createDrills } from './drill.ts'
+import { createFoundation } from './foundation.ts'
 import { createHandlers } from './handlers.ts'
 import { createHealthWatch, ownUrl } from './health.ts'
 import { createInterfaceNames } from './interface-names.ts'
@@ -42,14 +42,13 @@ import { createOwnUpgrade } from './own-upgrade.ts'
 import { createPairSettingsWatch } from './pair-settings.ts'
 import { createPairView } from './pair-view.ts'
 import { createReception } from './reception.ts'
+import { createRegistration } from './registration.ts'
 import type { ServerSettings } from './settings.ts'
 import { createSharedFiles } from './shared-files.ts'
 import { createState } from './state.ts'
 import { createWatching } from './watching.ts'
 import { createWrite } from './write.ts'
 
-/** A server that has not said for so long that it lives is no partner to be compatible with. */
-const goneMs = 600_000
 /** A planned hand-over waits so long for mails that are under way. */
 const drainMs = 300
 /** A browser that is sent to the other server is there by then. */
@@ -65,6 +64,7 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
   const { name } = settings
   const clock = systemClock
   const incarnation = randomUUID()
+  let ownFault: string | undefined
   const log = createLog({ level: settings.log, part: name })
   const metrics = createMetrics({ server: name })
   const base = { log, metrics, clock }
@@ -82,6 +82,8 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
     | 'notices'
     | 'names'
     | 'geo'
+    | 'own-database'
+    | 'not-reached'
   >(base, {
     name: 'server_problems',
     help: 'Background work of the server that failed, by reason',
@@ -89,8 +91,23 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
   const opened = openSettings(settings, file)
   const { dataDir, first, identity, key, timings, tls } = opened
   const home = process.env.KEEPWATCH_HOME ? openHome(process.env.KEEPWATCH_HOME) : undefined
+  const foundation = createFoundation(
+    {
+      ...{ ...base, tally, identity },
+      database: () => database,
+      directory: () => directory,
+      status: () => node.status(),
+      changed: reportHealth,
+      fatal: error => die(`the lease failed: ${error.message}`),
+    },
+    {
+      ...{ name, incarnation, dataDir, key, timings, pair: deploymentOf(identity) },
+      takeovers: settings.failover.takeovers,
+      database: settings.database,
+    },
+  )
   const state = createState(base, {
-    url: settings.database.url,
+    url: foundation.url,
     applicationName: `keepwatch/${name}/${incarnation}`,
     key,
     previous() {
@@ -182,6 +199,7 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
       linkState: () => ({ ...linkState(node), macs: ownMacs(), clockMs: clock.wall() }),
       heldAddresses: addresses.held,
       routes: () => linkRoutes,
+      upgrade: foundation.upgrade,
       onSyslog: rows => {
         if (node.term() !== undefined) backups.onSyslog(rows)
       },
@@ -221,13 +239,7 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
   const node: FailoverNode = createNode(
     {
       ...base,
-      lease: createRowLease(
-        { clock, fatal: error => die(`the lease failed: ${error.message}`) },
-        {
-          ...{ name, incarnation, timings, takeovers: settings.failover.takeovers },
-          targets: databaseTargets(settings.database.url),
-        },
-      ),
+      lease: foundation.lease,
       peer: createPeer(
         { ...base, identity },
         {
@@ -240,7 +252,7 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
       ),
       address: addresses,
       memory: createTermFile(join(dataDir, 'term.json')),
-      work,
+      work: foundation.leading(work),
       record: change => state.roleChanges.append(change),
       die,
     },
@@ -346,30 +358,12 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
     },
   )
 
-  const registration: Component = {
-    async start() {
-      await demandCompatible()
-      await state.servers.register({
-        name,
-        installed: settings.installed,
-        incarnation,
-        version,
-        consoleUrl: consoleUrl(),
-        linkHost: settings.link.advertise,
-        linkPort: receiver.port,
-      })
-    },
-    stop: async () => {},
-  }
-
-  /** @throws Error if the other server runs, in a version that this one cannot be a pair with */
-  async function demandCompatible() {
-    const other = (await state.servers.list()).find(server => server.name !== name)
-    if (!other || clock.wall() - other.seenAt.getTime() > goneMs) return
-    const obstacle = obstacleBetween(version, other.version)
-    if (obstacle === undefined) return
-    throw new Error(`cannot be a pair with ${other.name}: ${obstacle}`)
-  }
+  const registration = createRegistration({ clock, servers: state.servers }, () => ({
+    ...{ name, incarnation, version, consoleUrl: consoleUrl() },
+    installed: settings.installed,
+    linkHost: settings.link.advertise,
+    linkPort: receiver.port,
+  }))
 
   /** At what was said while nobody, or the former active, looked. Nobody waits for it. */
   async function lookBack() {
@@ -382,6 +376,10 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
   async function handOver() {
     await notices.drain(drainMs)
     return node.switchover()
+  }
+
+  function reportHealth() {
+    node.health(ownFault ?? foundation.obstacle())
   }
 
   function renewConsoleTls() {
@@ -440,7 +438,10 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
         },
       ],
       collects: () => ownCollector === undefined || ownCollector.pid !== undefined,
-      report: node.health,
+      report(fault) {
+        ownFault = fault
+        reportHealth()
+      },
     },
     { dataDir },
   )
@@ -450,12 +451,12 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
   })
 
   const sequence = createSequence([
-    database,
+    foundation.first(database),
     engine,
     telemetry,
     opening(receiver, { file, key: 'link.port' }),
     opening(http, { file, key: 'console.port' }),
-    registration,
+    foundation.reached(database, [registration]),
     directory,
     reception.naming,
     reception.geo,

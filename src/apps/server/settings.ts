@@ -47,11 +47,26 @@ export const serverSettings = z.strictObject({
     /** Folder with `<name>.key`, `<name>.crt` and `ca.crt`. */
     identity: file,
   }),
-  database: z.strictObject({
-    url: z
-      .string()
-      .regex(/^postgres(ql)?:\/\//, 'must look like postgres://user:password@host/name'),
-  }),
+  /** One that both servers share, or one of this server's own: exactly one of the two. */
+  database: z
+    .strictObject({
+      url: z
+        .string()
+        .regex(/^postgres(ql)?:\/\//, 'must look like postgres://user:password@host/name')
+        .optional(),
+      /** In the data folder, on the loopback address; the other server's follows it, or the other way round. */
+      own: z
+        .strictObject({
+          port: port.min(1).default(5433),
+          /** At which the other server's is reached here, by way of the link. */
+          otherPort: port.min(1).default(5434),
+        })
+        .optional(),
+    })
+    .refine(
+      ({ own, url }) => (own === undefined) !== (url === undefined),
+      'must have either url, of a database that both servers share, or own: {}, for one of its own',
+    ),
   /** 32 bytes in base64; the same on both servers. Secrets of devices are encrypted under it. */
   keyFile: file,
   failover: z

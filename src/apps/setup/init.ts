@@ -5,6 +5,7 @@ import { networkInterfaces } from 'node:os'
 import { join, relative } from 'node:path'
 import type { z } from 'zod'
 import type { Finding } from '../../failover/preflight/finding.ts'
+import { beginRoll, voteFile } from '../../failover/vote/own-voter.ts'
 import { databaseTargets } from '../../lib/database-hosts.ts'
 import { writeWhole } from '../../lib/files.ts'
 import { readSettings } from '../../lib/settings.ts'
@@ -23,6 +24,7 @@ import {
   layoutOf,
   makeFolders,
   newDeploymentKey,
+  ownDatabasePorts,
   secretIn,
   writeSettings,
 } from './layout.ts'
@@ -31,7 +33,8 @@ import { createPreflight } from './preflight.ts'
 import { isHost } from './welcome.ts'
 
 export interface InitOptions {
-  database: string
+  /** URL of one that both servers are to share; undefined: each has one of its own. */
+  database: string | undefined
   name: string
   address: string
   data: string
@@ -77,7 +80,7 @@ export async function initialize(options: InitOptions): Promise<Initialized> {
   if (!isHost(options.address)) {
     throw new Error(`--address ${options.address}: is neither a name nor an IP address`)
   }
-  databaseTargets(options.database)
+  if (options.database !== undefined) databaseTargets(options.database)
   makeFolders(layout.folder, layout.pki, options.data)
   const { name } = options
   const authority = await openAuthority(layout.pki)
@@ -106,7 +109,10 @@ export async function initialize(options: InitOptions): Promise<Initialized> {
       advertise: options.address,
       identity: beside(layout.pki),
     },
-    database: { url: options.database },
+    database:
+      options.database === undefined
+        ? { own: await ownDatabasePorts() }
+        : { url: options.database },
     keyFile: beside(layout.deploymentKey),
     first: { passwordFile: beside(layout.firstPassword), tokenFile: beside(layout.apiToken) },
     ...(options.collector ? { collect: {} } : {}),
@@ -114,6 +120,9 @@ export async function initialize(options: InitOptions): Promise<Initialized> {
   const findings = await check(settings)
   const missing = findings.filter(({ id, result }) => result === 'failure' && needed.includes(id))
   const written = missing.length === 0 || options.force
+  if (written && options.database === undefined) {
+    await beginRoll(join(options.data, voteFile), [name])
+  }
   if (written) writeSettings(layout.settings, settings, 'keepwatch init')
   return { layout, url, findings, written, password }
 

@@ -13,9 +13,17 @@ import { writeWhole } from '../../lib/files.ts'
 import { type JoinToken, parseJoinToken, sealJoin, unsealJoin } from '../../lib/join-token.ts'
 import { fingerprintOf, isIssuedBy, publicKeyOf } from '../../lib/tls.ts'
 import { version } from '../../lib/version.ts'
+import { rememberOther } from '../server/other-server.ts'
 import type { serverSettings } from '../server/settings.ts'
 import { ownAddresses, readServer, relativeTo, urlOf } from './init.ts'
-import { keyIn, type Layout, layoutOf, makeFolders, writeSettings } from './layout.ts'
+import {
+  keyIn,
+  type Layout,
+  layoutOf,
+  makeFolders,
+  ownDatabasePorts,
+  writeSettings,
+} from './layout.ts'
 import { listenAt } from './listen-at.ts'
 
 export interface JoinOptions {
@@ -85,7 +93,9 @@ export async function join(options: JoinOptions): Promise<Joined> {
     write(layout.consoleCertificate, answer.consoleCertificate, 0o644)
   }
   write(layout.deploymentKey, `${answer.deploymentKey}\n`, 0o600)
-  const settings = settingsFrom(answer, name, options, layout)
+  const settings = settingsFrom(answer, name, options, layout, await ownDatabasePorts())
+  const { linkHost: host, linkPort: port } = answer.primary
+  rememberOther(options.data, { name: answer.primary.name, host, port })
   writeSettings(layout.settings, settings, 'keepwatch join')
   return { layout, name, primary: answer.primary, url: settings.console.url! }
 }
@@ -104,7 +114,13 @@ function joinedBefore(layout: Layout, token: JoinToken): Joined | undefined {
   return { layout, name, primary: undefined, url }
 }
 
-function settingsFrom(answer: JoinAnswer, name: string, options: JoinOptions, layout: Layout) {
+function settingsFrom(
+  answer: JoinAnswer,
+  name: string,
+  options: JoinOptions,
+  layout: Layout,
+  ports: { port: number; otherPort: number },
+) {
   const beside = (path: string) => relativeTo(layout.folder, path)
   const port = options.consolePort ?? answer.console.port
   const tls = answer.console.tls && answer.consoleCertificate !== null
@@ -127,7 +143,7 @@ function settingsFrom(answer: JoinAnswer, name: string, options: JoinOptions, la
       advertise: answer.address,
       identity: beside(layout.pki),
     },
-    database: { url: answer.databaseUrl },
+    database: answer.databaseUrl === null ? { own: ports } : { url: answer.databaseUrl },
     keyFile: beside(layout.deploymentKey),
     failover: answer.failover,
     ...(answer.collect !== null && options.collector ? { collect: answer.collect } : {}),

@@ -4,6 +4,7 @@ import { chownSync, existsSync, mkdirSync, readdirSync, readFileSync } from 'nod
 import { dirname, join, resolve } from 'node:path'
 import { stringify } from 'yaml'
 import { writeWhole } from '../../lib/files.ts'
+import { freePort } from '../../lib/ports.ts'
 import { parseSettings } from '../../lib/settings.ts'
 import { createKey } from '../../lib/tls.ts'
 import { serverSettings } from '../server/settings.ts'
@@ -80,4 +81,9 @@ export function giveTo(owner: { uid: number; gid: number }, folder: string): voi
   for (const entry of readdirSync(folder, { recursive: true, encoding: 'utf8' })) {
     chownSync(join(folder, entry), owner.uid, owner.gid)
   }
+}
+
+/** What a database of a server's own listens on, and the way to the other's; loopback only. */
+export async function ownDatabasePorts(): Promise<{ port: number; otherPort: number }> {
+  return { port: await freePort(), otherPort: await freePort() }
 }

@@ -74,7 +74,9 @@ export function createPreflight(
             },
             other && otherFolder({ identity: deps.identity }, other),
           ),
-        database: () => databaseFacts(settings.database.url),
+        // One of the server's own is nothing that somebody else has to bring.
+        database: async () =>
+          settings.database.url === undefined ? null : databaseFacts(settings.database.url),
       },
       {
         server: settings.name,

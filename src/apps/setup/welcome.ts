@@ -71,7 +71,7 @@ export async function welcome(
     certificate,
     consoleCertificate,
     deploymentKey: key.toString('base64'),
-    databaseUrl: settings.database.url,
+    databaseUrl: settings.database.url ?? null,
     console: {
       host: everywhere(console.host),
       port: ports.console,

@@ -18,6 +18,8 @@ import type { Claim, Lease, LeaseEvent, Release } from './lease.ts'
 
 /** How voters are asked. */
 export interface Electorate {
+  /** Who can be asked, whether it votes or not. */
+  present(): readonly { name: string }[]
   /** @throws Error if there is no answer in time */
   ask(voter: string, request: Request, withinMs: number): Promise<Answer>
 }
@@ -37,8 +39,6 @@ export interface MajorityLeaseConfig {
   read?(complete: readonly string[]): void
   /** Who votes, as this server’s own voter has heard. */
   heard(): Roll | undefined
-  /** Who has stopped takeovers, for the voters to know; asked while the lease is held. */
-  paused?(): Pause | undefined
 }
 
 export interface MajorityLease extends Lease {
@@ -49,6 +49,9 @@ export interface MajorityLease extends Lease {
    * @returns why not; undefined: they are
    */
   changeVoters(voters: readonly string[]): string | undefined
+  /** Who has stopped takeovers: as the voters said when the lease was won, until another is said. */
+  paused(): Pause | undefined
+  pause(pause: Pause | undefined): void
 }
 
 /**
@@ -114,9 +117,11 @@ export function createMajorityLease(
   ): Promise<Ballot[]> {
     known = newestRoll(known, [config.heard()])
     const ballots: Ballot[] = []
-    const { voters } = known
+    // Who does not vote, or is not known to, may have heard who does.
+    const others = request.ask === 'look' ? electorate.present().map(({ name }) => name) : []
+    const voters = new Set([...known.voters, ...others])
     const done = Promise.withResolvers<void>()
-    let open = voters.length
+    let open = voters.size
     for (const voter of voters) {
       electorate
         .ask(voter, request, withinMs)
@@ -158,7 +163,6 @@ export function createMajorityLease(
   async function renew(term: number) {
     const sentAt = moment()
     counter++
-    if (config.paused) paused = config.paused()
     const roll = known
     const heartbeat = { ...by, term, counter, complete: config.complete(), paused, roll }
     const answers = await poll(
@@ -247,6 +251,13 @@ export function createMajorityLease(
     // The main loop asks by itself.
     beat() {},
     guard: guard.watch,
+    paused: () => paused,
+    pause(pause) {
+      if (JSON.stringify(pause) === JSON.stringify(paused)) return
+      paused = pause
+      due = 0
+      wake()
+    },
     roll: () => newestRoll(known, [config.heard()]),
     changeVoters(voters) {
       if (kept === undefined) return 'only who is active changes the voters'

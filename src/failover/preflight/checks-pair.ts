@@ -190,7 +190,7 @@ export function bandwidthCheck(facts: Facts): Outcome {
 export function databaseCheck({ own, other }: Facts): Outcome {
   const outcomes = [own, ...(other ? [other] : [])].map(server => {
     const { database } = server
-    if (!database) return skipped(`${server.server} has no database yet`)
+    if (!database) return skipped(`${server.server} has none yet, or one of its own`)
     const { error, readOnly, roundTripMs } = database
     if (error !== null) {
       return failure(

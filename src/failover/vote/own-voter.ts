@@ -1,5 +1,5 @@
 /** The voter of this host: what it grants is on its disk before anybody hears of it. */
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import type { Clock } from '../../lib/clock.ts'
 import { writeDurably } from '../../lib/files.ts'
 import type { Log } from '../../lib/log.ts'
@@ -27,13 +27,29 @@ export interface OwnVoter {
   kept(): Kept
 }
 
+/** In the data folder of a server, a collector or a witness. */
+export const voteFile = 'vote.json'
+
+/** The first server of a deployment, or who votes beside it: nobody has ever been active. Keeps what is there. */
+export async function beginRoll(file: string, voters: readonly string[]): Promise<void> {
+  if (existsSync(file)) return
+  const kept: Kept = { grant: undefined, roll: { term: 0, version: 0, voters } }
+  await writeDurably(file, `${JSON.stringify(kept)}\n`, 0o600)
+}
+
 /**
  * @param config.file JSON: the only thing that must outlive a crash of the host
  * @param config.roll who votes where there is no file yet; undefined: it hears of that from who is active
  */
 export function createOwnVoter(
   deps: { clock: Clock; log: Log; metrics: Metrics },
-  config: { file: string; rules: VoterRules; roll?: Roll | undefined },
+  config: {
+    file: string
+    rules: VoterRules
+    roll?: Roll | undefined
+    /** That it lives and dies with, if it is part of one. */
+    server?: string
+  },
 ): OwnVoter {
   const { clock } = deps
   const { file, rules } = config
@@ -64,7 +80,7 @@ export function createOwnVoter(
 
   return {
     start() {
-      voter = startedVoter(readKept(file) ?? fresh, rules, clock.monotonic())
+      voter = startedVoter(readKept(file) ?? fresh, rules, clock.monotonic(), config.server)
       running = true
       return Promise.resolve()
     },

@@ -12,7 +12,7 @@ export interface VoteLine {
   start(): Promise<void>
   stop(): Promise<void>
   /** Whether the server has taken the vote; `lastError`: why not. */
-  state(): { server: string; open: boolean; lastError: string | undefined }
+  state(): { server: string | undefined; open: boolean; lastError: string | undefined }
 }
 
 const connectMs = 3000
@@ -26,10 +26,13 @@ export function createVoteLine(
     /** A question that makes no sense here; the line goes on. */
     misunderstood(server: string, error: string): void
   },
-  config: { server: ServerAddress; silentMs: number },
+  config: {
+    /** Undefined: it is not known yet. */
+    server(): ServerAddress | undefined
+    silentMs: number
+  },
 ): VoteLine {
   const { own } = deps
-  const { name } = config.server
   let stopping = new AbortController()
   let running: Promise<void> = Promise.resolve()
   let opened: Duplex | undefined
@@ -38,14 +41,16 @@ export function createVoteLine(
   async function run(signal: AbortSignal) {
     let waitMs = backoff.firstMs
     while (!signal.aborted) {
+      const server = config.server()
       try {
-        const { head, socket } = await dialUpgraded(config.server, {
+        if (server === undefined) throw new Error('there is no other server yet')
+        const { head, socket } = await dialUpgraded(server, {
           ...{ identity: deps.identity, path: votersPath, protocol: votersProtocol },
           ...{ signal, withinMs: connectMs },
         })
         waitMs = backoff.firstMs
         lastError = undefined
-        await serve(socket, head, signal)
+        await serve(server.name, socket, head, signal)
         lastError = 'the connection has ended'
       } catch (error) {
         lastError = (error as Error).message
@@ -55,7 +60,7 @@ export function createVoteLine(
     }
   }
 
-  async function serve(socket: Duplex, head: Buffer, signal: AbortSignal) {
+  async function serve(name: string, socket: Duplex, head: Buffer, signal: AbortSignal) {
     const closed = new Promise<void>(resolve => socket.once('close', () => resolve()))
     const end = () => void socket.destroy()
     signal.addEventListener('abort', end, { once: true })
@@ -93,6 +98,6 @@ export function createVoteLine(
       stopping.abort()
       await running
     },
-    state: () => ({ server: name, open: opened !== undefined, lastError }),
+    state: () => ({ server: config.server()?.name, open: opened !== undefined, lastError }),
   }
 }

@@ -13,7 +13,7 @@ import { acceptUpgrade, refuseUpgrade } from '../../lib/upgraded.ts'
 import type { Electorate } from '../lease/majority.ts'
 import { eachLine } from './lines.ts'
 import type { OwnVoter } from './own-voter.ts'
-import type { Answer } from './voter.ts'
+import type { Answer, Request } from './voter.ts'
 import { answerLine } from './words.ts'
 
 /** Where a voter offers its vote; a request with `Upgrade`. */
@@ -24,18 +24,23 @@ export interface VoterLines extends Electorate {
   /** Takes a voter's connection. @returns false if it is not for here */
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): boolean
   /** Whose line is open, in the roll or not; this server’s own voter first. */
-  present(): string[]
+  present(): { name: string; role: VoterRole }[]
   /** Ends every line. */
   stop(): void
 }
 
+export type VoterRole = 'server' | 'collector' | 'witness'
+
 interface Line {
+  role: VoterRole
   socket: Duplex
   waiting: Map<number, (answer: Answer) => void>
 }
 
 /** Whoever has a certificate as one of these may be asked for its vote; who is, the roll says. */
-const voterRoles = ['server', 'collector', 'witness']
+const voterRoles: readonly VoterRole[] = ['server', 'collector', 'witness']
+/** How often each is asked, also one that does not vote. */
+const aliveMs = 1000
 /** Lines at a time. */
 const maxLines = 1000
 /** Questions to one voter that are not answered: of one that is slow the oldest are given up. */
@@ -52,12 +57,18 @@ export function createVoterLines(
   })
   let ids = 0
 
-  function open(voter: string, socket: Duplex, head: Buffer) {
+  function open(voter: string, role: VoterRole, socket: Duplex, head: Buffer) {
     lines.get(voter)?.socket.destroy()
-    const line: Line = { socket, waiting: new Map() }
+    const line: Line = { role, socket, waiting: new Map() }
     lines.set(voter, line)
     socket.on('error', () => {})
+    // Whoever does not vote is asked nothing else, and would take the line for dead.
+    const asking = setInterval(
+      () => void ask(voter, { ask: 'look' }, aliveMs).catch(() => {}),
+      aliveMs,
+    )
     socket.on('close', () => {
+      clearInterval(asking)
       if (lines.get(voter) === line) lines.delete(voter)
       line.waiting.clear()
     })
@@ -73,14 +84,38 @@ export function createVoterLines(
     })
   }
 
+  function ask(voter: string, request: Request, withinMs: number): Promise<Answer> {
+    if (voter === config.server) return deps.own.ask(request)
+    const line = lines.get(voter)
+    if (line === undefined) return Promise.reject(new Error(`${voter} is not there`))
+    const answered = Promise.withResolvers<Answer>()
+    const id = ++ids
+    const timer = setTimeout(() => {
+      line.waiting.delete(id)
+      tally.count('not-answered', () => ({ voter, ms: withinMs }))
+      answered.reject(new Error(`${voter} does not answer`))
+    }, withinMs)
+    line.waiting.set(id, answer => {
+      clearTimeout(timer)
+      answered.resolve(answer)
+    })
+    if (line.waiting.size > maxWaiting) line.waiting.delete(line.waiting.keys().next().value!)
+    line.socket.write(`${JSON.stringify({ id, request })}\n`)
+    return answered.promise
+  }
+
   return {
-    present: () => [config.server, ...lines.keys()],
+    present: () => [
+      { name: config.server, role: 'server' },
+      ...[...lines].map(([name, { role }]) => ({ name, role })),
+    ],
 
     upgrade(request, socket, head) {
       if (request.url !== votersPath) return false
       const { CN, OU } = (request.socket as TLSSocket).getPeerCertificate().subject ?? {}
       const voter = String(CN ?? '')
-      if (!voterRoles.includes(String(OU)) || voter === config.server) {
+      const role = voterRoles.find(each => each === OU)
+      if (role === undefined || voter === config.server) {
         tally.count('stranger', () => ({ voter, role: OU }))
         refuseUpgrade(socket, '403 Forbidden')
         return true
@@ -91,29 +126,11 @@ export function createVoterLines(
         return true
       }
       acceptUpgrade(socket, votersProtocol)
-      open(voter, socket, head)
+      open(voter, role, socket, head)
       return true
     },
 
-    ask(voter, request, withinMs) {
-      if (voter === config.server) return deps.own.ask(request)
-      const line = lines.get(voter)
-      if (line === undefined) return Promise.reject(new Error(`${voter} is not there`))
-      const answered = Promise.withResolvers<Answer>()
-      const id = ++ids
-      const timer = setTimeout(() => {
-        line.waiting.delete(id)
-        tally.count('not-answered', () => ({ voter, ms: withinMs }))
-        answered.reject(new Error(`${voter} does not answer`))
-      }, withinMs)
-      line.waiting.set(id, answer => {
-        clearTimeout(timer)
-        answered.resolve(answer)
-      })
-      if (line.waiting.size > maxWaiting) line.waiting.delete(line.waiting.keys().next().value!)
-      line.socket.write(`${JSON.stringify({ id, request })}\n`)
-      return answered.promise
-    },
+    ask,
 
     stop() {
       for (const { socket } of lines.values()) socket.destroy()

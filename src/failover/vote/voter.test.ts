@@ -115,6 +115,13 @@ describe('a voter', () => {
     expect(voter).toMatchObject({ counter: 8, heardAt: 9000 })
   })
 
+  test('keeps silent for nothing when it has granted nothing, or to the server that died with it', () => {
+    const fresh = startedVoter({ grant: undefined, roll }, rules, 0)
+    expect(fresh.silentUntil).toBe(0)
+    expect(startedVoter(voterWith(), rules, 0, 'a').silentUntil).toBe(0)
+    expect(startedVoter(voterWith(), rules, 0, 'b').silentUntil).toBe(10_000)
+  })
+
   test('waits for as long as the longest lease that it knows of', () => {
     const grant: Grant = { ...voterWith().grant!, leaseMs: 30_000 }
     expect(startedVoter({ grant, roll }, rules, 0).silentUntil).toBe(30_000)

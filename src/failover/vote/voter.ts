@@ -93,10 +93,26 @@ export interface VoterRules {
   limit: TakeoverLimit
 }
 
-/** A voter that has just started. @param kept what is on its disk */
-export function startedVoter(kept: Kept, rules: VoterRules, now: number): Voter {
-  const leaseMs = Math.max(rules.leaseMs, kept.grant?.leaseMs ?? 0)
-  return { ...kept, counter: 0, heardAt: now, silentUntil: now + leaseMs, takeovers: [] }
+/**
+ * A voter that has just started. It keeps silent for a lease, unless it has never granted one, or the last
+ * to the very server that has died with it.
+ *
+ * @param kept what is on its disk
+ * @param server the server that it lives and dies with, if it does
+ */
+export function startedVoter(
+  kept: Kept,
+  rules: VoterRules,
+  now: number,
+  server?: string | undefined,
+): Voter {
+  const { grant } = kept
+  const leaseMs = Math.max(rules.leaseMs, grant?.leaseMs ?? 0)
+  const over = grant === undefined || grant.holder === server
+  return {
+    ...kept,
+    ...{ counter: 0, heardAt: now, silentUntil: over ? now : now + leaseMs, takeovers: [] },
+  }
 }
 
 /** The voter that gives the answer; the grant, if it is another, must be on the disk before. */

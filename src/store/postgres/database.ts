@@ -49,6 +49,8 @@ export interface Database extends Component, Queries {
    */
   fenced<T>(term: number, who: { name: string }, work: (tx: Tx) => Promise<T>): Promise<T>
   health(): Promise<DatabaseHealth>
+  /** Another host may take writes by now: the next statement looks which one does. */
+  recheck(): void
   /** What `migrate` would do. @throws MigrationError if program and database do not fit, DatabaseAway */
   pendingMigrations(): Promise<PendingMigrations>
   /** What a start does, done later, when an older server has gone. @returns the names of those applied */
@@ -322,6 +324,7 @@ export function createDatabase(
     query,
     fenced,
     health,
+    recheck: pool.recheck,
     pendingMigrations: () => reported(alone(client => pendingMigrations(client, program()))),
     migrate: () => reported(migrateNow()),
   }

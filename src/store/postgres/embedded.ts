@@ -27,6 +27,10 @@ export interface EmbeddedPostgresConfig {
   dataDir: string
   port: number
   maxConnections?: number
+  /** Of its role, where there is none yet; by default a random one. */
+  password?: string
+  /** Beyond what it is always started with: names and values as in `postgresql.conf`. */
+  settings?: Record<string, string>
 }
 
 const execute = promisify(execFile)
@@ -81,7 +85,8 @@ export function createEmbeddedPostgres(
   async function readPassword(account: Account): Promise<string> {
     const file = join(dataDir, 'password')
     if (!(await exists(file))) {
-      await writeFile(`${file}.new`, randomBytes(24).toString('hex'), { mode: 0o600, flush: true })
+      const password = config.password ?? randomBytes(24).toString('hex')
+      await writeFile(`${file}.new`, password, { mode: 0o600, flush: true })
       await rename(`${file}.new`, file)
     }
     if (account.owner) await chown(file, account.owner.uid, account.owner.gid)
@@ -122,6 +127,7 @@ export function createEmbeddedPostgres(
       fsync: 'on',
       timezone: 'UTC',
       log_line_prefix: '',
+      ...config.settings,
     }
     const flags = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])
     const { file, args } = account.boundCommand(postgres, ['-D', cluster, ...flags])

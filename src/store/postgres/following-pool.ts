@@ -18,6 +18,8 @@ export interface FollowingPool {
   acquire(): Promise<pg.PoolClient>
   /** Something has failed in a way that it would if another host took the writes now. */
   suspect(): void
+  /** As `suspect`, and the next look does not wait for a pause after those that found nobody. */
+  recheck(): void
   /** `host:port` of now; undefined before the first was found. */
   readonly host: string | undefined
   /** Waits for those that are lent, for as long as a statement may take; then cuts them. */
@@ -217,6 +219,10 @@ export function createFollowingPool(
     },
 
     suspect,
+    recheck() {
+      suspect()
+      pauseMs = 0
+    },
 
     get host() {
       return current && nameOf(current)

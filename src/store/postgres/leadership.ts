@@ -34,6 +34,43 @@ export async function readLeadership(database: Queries): Promise<Leadership> {
   }
 }
 
+/**
+ * A term of which somebody else than the database has decided: from now on it takes no writes of an
+ * older one. The database is this server's own.
+ *
+ * @param pause what the voters know; it stands where nobody has asked for another
+ */
+export async function beginTerm(
+  database: Queries,
+  leader: { term: number; holder: string; incarnation: string; reason: string; leaseMs: number },
+  pause: { by: string; reason: string; until: string | undefined } | undefined,
+): Promise<void> {
+  const { holder, incarnation, leaseMs, reason, term } = leader
+  await database.query(
+    `UPDATE leadership
+     SET term = $1, holder = $2, incarnation = $3, since = clock_timestamp(), reason = $4,
+       released = false, intended = NULL, lease_ms = $5,
+       paused_reason = CASE WHEN paused_by IS NULL THEN $7 ELSE paused_reason END,
+       paused_until = CASE WHEN paused_by IS NULL THEN $8 ELSE paused_until END,
+       paused_by = coalesce(paused_by, $6)`,
+    [
+      ...[term, holder, incarnation, reason, leaseMs],
+      ...[pause?.by ?? null, pause?.reason ?? null, pause?.until ?? null],
+    ],
+  )
+}
+
+/** Who has stopped takeovers, while that lasts by the database's clock. */
+export async function readPause(
+  database: Queries,
+): Promise<{ by: string; reason: string; until: Date | null } | undefined> {
+  const [row] = await database.query<{ by: string; reason: string | null; until: Date | null }>(
+    `SELECT paused_by AS by, paused_reason AS reason, paused_until AS until FROM leadership
+     WHERE paused_by IS NOT NULL AND coalesce(paused_until > clock_timestamp(), true)`,
+  )
+  return row && { ...row, reason: row.reason ?? 'no reason given' }
+}
+
 /** From now on nobody takes over by itself, until `until` by the database's clock, or until `resume`. */
 export async function pause(
   tx: Queries,

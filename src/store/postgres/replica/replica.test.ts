@@ -14,7 +14,17 @@ import { freePort } from '../../../lib/ports.ts'
 import { openAuthority } from '../../../lib/tls.ts'
 import { createEmbeddedPostgres, type EmbeddedPostgres } from '../embedded.ts'
 import type { BackupProgress } from './base-backup.ts'
-import { acknowledgeWith, copyCluster, followersOf, promote } from './replica.ts'
+import {
+  acknowledgeWith,
+  clusterIn,
+  copyCluster,
+  followersOf,
+  followFrom,
+  isLeftBehind,
+  openSession,
+  promote,
+  type Session,
+} from './replica.ts'
 import { createTunnelEntry, createTunnelExit } from './tunnel.ts'
 
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 })
@@ -95,7 +105,13 @@ async function startWriter(url: string, first: number) {
   }
 }
 
-const state = async () => (await followersOf(primary.url)).find(each => each.follower === 'b')
+async function asked<T>(url: string, work: (session: Session) => Promise<T>): Promise<T> {
+  const session = await openSession(url)
+  return work(session).finally(session.end)
+}
+
+const state = async () =>
+  (await asked(primary.url, followersOf)).find(each => each.follower === 'b')
 
 /** The way that another server has to the primary. */
 async function createTunnel() {
@@ -104,7 +120,7 @@ async function createTunnel() {
   const target = Number(new URL(primary.url).port)
   const exit = createTunnelExit(
     { clock: systemClock, log, metrics: createMetrics({}) },
-    { port: () => target, follower: () => 'b' },
+    { port: () => target, self: 'a' },
   )
   const link = createHttps({ ...(await issue('a')), requestCert: true, rejectUnauthorized: true })
   link.on('upgrade', (request, socket, head) => void exit.upgrade(request, socket, head))
@@ -112,7 +128,7 @@ async function createTunnel() {
   await once(link, 'listening')
   const { port } = link.address() as AddressInfo
   const server = { name: 'a', host: '127.0.0.1', port }
-  const entry = createTunnelEntry({ identity: await issue('b') }, { server, port: 0 })
+  const entry = createTunnelEntry({ identity: await issue('b') }, { server: () => server, port: 0 })
   await entry.start()
   const url = new URL(primary.url)
   url.port = String(entry.port)
@@ -132,8 +148,11 @@ async function createTunnel() {
  *
  * @param pass what becomes of what comes from there, after so many bytes; undefined: it breaks
  */
-async function createWay(pass: (chunk: Buffer, passed: number) => Buffer | undefined) {
-  const target = new URL(primary.url)
+async function createWay(
+  pass: (chunk: Buffer, passed: number) => Buffer | undefined,
+  to = primary.url,
+) {
+  const target = new URL(to)
   const server = createServer(socket => {
     const upstream = connect(Number(target.port), target.hostname)
     let passed = 0
@@ -154,7 +173,7 @@ async function createWay(pass: (chunk: Buffer, passed: number) => Buffer | undef
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
-  const url = new URL(primary.url)
+  const url = new URL(to)
   url.port = String((server.address() as AddressInfo).port)
   return { url: url.href, close: () => server.close() }
 }
@@ -197,7 +216,7 @@ describe('a follower', () => {
   })
 
   test('has what was acknowledged from when that waits for it', async () => {
-    await acknowledgeWith(primary.url, 'b')
+    await asked(primary.url, session => acknowledgeWith(session, 'b'))
     await vi.waitUntil(async () => (await state())?.synchronous, { timeout: deadlineMs })
     const { behindBytes } = (await state())!
     expect(behindBytes).toBeGreaterThanOrEqual(0)
@@ -222,7 +241,7 @@ describe('a follower', () => {
     // The last one may have been on its way to be acknowledged.
     expect(row!.max - acknowledged).toBeOneOf([0, 1])
     expect(row!.count).toBe(row!.max)
-    await acknowledgeWith(follower.url, undefined)
+    await asked(follower.url, session => acknowledgeWith(session, undefined))
     await ask(follower.url, 'INSERT INTO numbers VALUES (0)')
   })
 
@@ -238,6 +257,52 @@ describe('a follower', () => {
       'SELECT count(*)::int AS count FROM numbers WHERE number = 0',
     )
     expect(row!.count).toBe(1)
+    await ask(follower.url, 'DELETE FROM numbers WHERE number = 0')
+    await vi.waitUntil(
+      async () => (await ask(primary.url, 'SELECT FROM numbers WHERE number = 0')).length === 0,
+      { timeout: deadlineMs },
+    )
+  })
+
+  test('goes on from where it was, also from another place, as long as what it lacks is kept', async () => {
+    const other = { url: follower.url, follower: 'b' }
+    await primary.stop()
+    expect(await clusterIn(join(folder, 'one'))).toBe('follows')
+    await ask(follower.url, 'INSERT INTO numbers VALUES (0)')
+    const way = await createWay(chunk => chunk, follower.url)
+    await followFrom({ ...other, url: way.url }, join(folder, 'one'))
+    await primary.start()
+    await vi.waitUntil(
+      async () => (await ask(primary.url, 'SELECT FROM numbers WHERE number = 0')).length === 1,
+      { timeout: deadlineMs },
+    )
+    expect(await isLeftBehind(other)).toBe(false)
+    way.close()
+  })
+
+  test('that was away while too much was written is left behind, and copied anew', async () => {
+    const other = { url: follower.url, follower: 'b' }
+    await primary.stop()
+    await ask(follower.url, `ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'`)
+    await ask(follower.url, 'SELECT pg_reload_conf()')
+    await vi.waitUntil(
+      async () => {
+        await ask(
+          follower.url,
+          'CREATE TABLE much AS SELECT repeat(md5(n::text), 20) FROM generate_series(1, 60000) AS n',
+        )
+        await ask(follower.url, 'DROP TABLE much; SELECT pg_switch_wal(); CHECKPOINT')
+        return isLeftBehind(other)
+      },
+      { timeout: deadlineMs },
+    )
+    await ask(follower.url, 'ALTER SYSTEM RESET max_slot_wal_keep_size')
+    await ask(follower.url, 'SELECT pg_reload_conf()')
+    await copyCluster(other, {
+      ...{ dataDir: join(folder, 'one'), signal: AbortSignal.timeout(60_000) },
+    })
+    expect(await isLeftBehind(other)).toBe(false)
+    await primary.start()
     await ask(follower.url, 'DELETE FROM numbers WHERE number = 0')
     await vi.waitUntil(
       async () => (await ask(primary.url, 'SELECT FROM numbers WHERE number = 0')).length === 0,

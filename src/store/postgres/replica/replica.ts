@@ -3,7 +3,7 @@
  * one reads until it is promoted. The copy is a folder of an embedded PostgreSQL, which starts it as it
  * starts any other.
  */
-import { appendFile, lchown, readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { lchown, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import pg from 'pg'
 import { chooseAccount } from '../account.ts'
@@ -33,11 +33,19 @@ export interface FollowerState {
   behindMs: number | undefined
 }
 
+/** A connection that is kept, for questions that come again and again. */
+export interface Session {
+  query: Query
+  end(): Promise<void>
+}
+
 type Query = <Row extends object>(sql: string, values?: unknown[]) => Promise<Row[]>
 
 const connectMs = 10_000
 const promoteSeconds = 60
 const copying = 'cluster.copy'
+/** A cluster in which it lies follows, as PostgreSQL has it. */
+const followSignal = 'standby.signal'
 
 /** Of a slot and of a connection: what PostgreSQL allows there. */
 function followerName(server: string): string {
@@ -65,8 +73,8 @@ export async function copyCluster(
   const fresh = join(dataDir, copying)
   await ensureSlot(upstream)
   const backup = await takeBaseBackup({ ...config, url: upstream.url, folder: fresh })
-  await writeFile(join(fresh, 'standby.signal'), '', { mode: 0o600, flush: true })
-  await appendFile(join(fresh, 'postgresql.auto.conf'), following(upstream), { flush: true })
+  await writeFile(join(fresh, followSignal), '', { mode: 0o600, flush: true })
+  await pointAt(upstream, fresh)
   await writeFile(join(dataDir, 'password'), decodeURIComponent(new URL(upstream.url).password), {
     ...{ mode: 0o600, flush: true },
   })
@@ -79,8 +87,30 @@ export async function copyCluster(
   return backup
 }
 
-/** What PostgreSQL reads at its start; the last of several settings of one name counts. */
-function following({ follower, url }: Upstream): string {
+/** What a folder holds, not started: nothing, one that takes writes, or one that follows. */
+export async function clusterIn(dataDir: string): Promise<'none' | 'leads' | 'follows'> {
+  const cluster = join(dataDir, 'cluster')
+  if (!(await isThere(join(cluster, 'PG_VERSION')))) return 'none'
+  return (await isThere(join(cluster, followSignal))) ? 'follows' : 'leads'
+}
+
+/** Of one that does not run: where it looks for its primary from its next start on. */
+export async function followFrom(upstream: Upstream, dataDir: string): Promise<void> {
+  await pointAt(upstream, join(dataDir, 'cluster'))
+}
+
+/** Written over in place: PostgreSQL, which may run as another user, goes on owning the file. */
+async function pointAt(upstream: Upstream, cluster: string) {
+  const file = join(cluster, 'postgresql.auto.conf')
+  const settings = following(upstream)
+  const names = settings.map(line => line.split(' ', 1)[0]!)
+  const before = (await readFile(file, 'utf8')).split('\n')
+  const kept = before.filter(line => line !== '' && !names.includes(line.split(' ', 1)[0]!))
+  await writeFile(file, `${[...kept, ...settings].join('\n')}\n`, { flush: true })
+}
+
+/** What PostgreSQL reads at its start. */
+function following({ follower, url }: Upstream): string[] {
   const { hostname, password, port, username } = new URL(url)
   const parts = {
     ...{ host: hostname, port: port || '5432', user: decodeURIComponent(username) },
@@ -93,7 +123,6 @@ function following({ follower, url }: Upstream): string {
     .map(([key, value]) => `${key}=${inConninfo(value)}`)
     .join(' ')
   return [
-    '',
     `primary_conninfo = ${inFile(conninfo)}`,
     `primary_slot_name = '${followerName(follower)}'`,
     `recovery_target_timeline = 'latest'`,
@@ -101,18 +130,34 @@ function following({ follower, url }: Upstream): string {
     `synchronous_standby_names = ''`,
     // It looks for the primary again so often; PostgreSQL's own five seconds also delay a promotion.
     `wal_retrieve_retry_interval = '100ms'`,
-    '',
-  ].join('\n')
+  ]
 }
 
 async function ensureSlot({ follower, url }: Upstream) {
-  await asked(url, query =>
-    query(
+  const name = [followerName(follower)]
+  await asked(url, async query => {
+    await query(
+      `SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots
+       WHERE slot_name = $1 AND wal_status = 'lost'`,
+      name,
+    )
+    await query(
       `SELECT pg_create_physical_replication_slot($1, true)
        WHERE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = $1)`,
+      name,
+    )
+  })
+}
+
+/** Whether the primary has thrown away what the follower lacks, because that was too much: it must be copied anew. */
+export async function isLeftBehind({ follower, url }: Upstream): Promise<boolean> {
+  return asked(url, async query => {
+    const [slot] = await query<{ status: string | null }>(
+      'SELECT wal_status AS status FROM pg_replication_slots WHERE slot_name = $1',
       [followerName(follower)],
-    ),
-  )
+    )
+    return slot === undefined || slot.status === 'lost'
+  })
 }
 
 /** Whether it follows another, and takes no writes. */
@@ -138,41 +183,40 @@ export async function promote(url: string): Promise<void> {
 }
 
 /** @param follower whose disk a change waits for before it is acknowledged; undefined: nobody's */
-export async function acknowledgeWith(url: string, follower: string | undefined): Promise<void> {
+export async function acknowledgeWith(
+  { query }: Pick<Session, 'query'>,
+  follower: string | undefined,
+): Promise<void> {
   const names = follower === undefined ? '' : followerName(follower)
-  await asked(url, async query => {
-    await query(`ALTER SYSTEM SET synchronous_standby_names = '${names}'`)
-    await query('SELECT pg_reload_conf()')
-  })
+  await query(`ALTER SYSTEM SET synchronous_standby_names = '${names}'`)
+  await query('SELECT pg_reload_conf()')
 }
 
 /** Asked of the primary. */
-export async function followersOf(url: string): Promise<FollowerState[]> {
-  return asked(url, async query => {
-    const rows = await query<{
-      application_name: string
-      state: string
-      sync_state: string
-      flushed: string | null
-      written: string
-      behind_ms: string | null
-    }>(
-      `SELECT application_name, state, sync_state,
+export async function followersOf({ query }: Pick<Session, 'query'>): Promise<FollowerState[]> {
+  const rows = await query<{
+    application_name: string
+    state: string
+    sync_state: string
+    flushed: string | null
+    written: string
+    behind_ms: string | null
+  }>(
+    `SELECT application_name, state, sync_state,
          pg_wal_lsn_diff(flush_lsn, '0/0') AS flushed,
          pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0') AS written,
          1000 * extract(epoch FROM flush_lag) AS behind_ms
        FROM pg_stat_replication WHERE starts_with(application_name, 'keepwatch_')`,
-    )
-    return rows.map(({ application_name, behind_ms, state, sync_state, ...places }) => {
-      const flushed = Number(places.flushed ?? 0)
-      const written = Number(places.written)
-      return {
-        follower: application_name.slice('keepwatch_'.length),
-        ...{ state, synchronous: sync_state === 'sync', flushed, written },
-        behindBytes: Math.max(0, written - flushed),
-        behindMs: behind_ms === null ? undefined : Number(behind_ms),
-      }
-    })
+  )
+  return rows.map(({ application_name, behind_ms, state, sync_state, ...places }) => {
+    const flushed = Number(places.flushed ?? 0)
+    const written = Number(places.written)
+    return {
+      follower: application_name.slice('keepwatch_'.length),
+      ...{ state, synchronous: sync_state === 'sync', flushed, written },
+      behindBytes: Math.max(0, written - flushed),
+      behindMs: behind_ms === null ? undefined : Number(behind_ms),
+    }
   })
 }
 
@@ -181,16 +225,25 @@ async function asked<T>(
   work: (query: Query) => Promise<T>,
   withinMs = connectMs,
 ): Promise<T> {
+  const session = await openSession(url, withinMs)
+  try {
+    return await work(session.query)
+  } finally {
+    await session.end()
+  }
+}
+
+/** @throws PostgreSQL's errors, also when a question takes longer than `withinMs` */
+export async function openSession(url: string, withinMs = connectMs): Promise<Session> {
   const client = new pg.Client({
     ...{ connectionString: url, connectionTimeoutMillis: connectMs, query_timeout: withinMs },
     application_name: 'keepwatch/replica',
   })
   client.on('error', () => {})
   await client.connect()
-  try {
-    return await work(async (sql, values) => (await client.query(sql, values)).rows)
-  } finally {
-    await client.end().catch(() => {})
+  return {
+    query: async (sql, values) => (await client.query(sql, values)).rows,
+    end: () => client.end().catch(() => {}),
   }
 }
 

@@ -7,7 +7,19 @@ import type { Clock } from '../../../lib/clock.ts'
 import type { Log } from '../../../lib/log.ts'
 import { createEmbeddedPostgres } from '../embedded.ts'
 import type { BackupProgress } from './base-backup.ts'
-import { acknowledgeWith, copyCluster, followersOf, isFollower, promote } from './replica.ts'
+import {
+  acknowledgeWith,
+  clusterIn,
+  copyCluster,
+  type FollowerState,
+  followersOf,
+  followFrom,
+  isFollower,
+  isLeftBehind,
+  openSession,
+  promote,
+  type Session,
+} from './replica.ts'
 
 /** Decides whose disk a change waits for; asked again and again while the database leads. */
 export interface Acknowledgement {
@@ -20,12 +32,12 @@ export interface Acknowledgement {
 }
 
 export interface ReplicatedDatabase {
-  /** As it was left; a cluster is made if there is none. */
+  /** Goes on following, if it did; what led when it was left waits until it is known who leads now. */
   start(): Promise<void>
   stop(): Promise<void>
   /**
-   * Takes writes when it resolves.
-   * @throws Error if it cannot be promoted in time
+   * Takes writes when it resolves. A cluster is made if there is none, where it may be.
+   * @throws Error if it cannot be promoted in time, or there is none
    */
   lead(term: number): Promise<void>
   /** Whose disk changes wait for from now on; undefined: nobody's. The last that was said counts. */
@@ -35,8 +47,17 @@ export interface ReplicatedDatabase {
    * What it had stays until the copy is whole. @throws the reason of the signal
    */
   follow(signal: AbortSignal): Promise<void>
+  /**
+   * Whether what it follows has thrown away what it lacks: the next `follow` copies it.
+   * @throws Error if that does not answer
+   */
+  lookBehind(): Promise<boolean>
   state(): {
+    /** There is one: it may be led. */
+    there: boolean
     doing: 'nothing' | 'leads' | 'follows' | 'copies'
+    /** How far the other is, while it follows this one. */
+    follower: FollowerState | undefined
     /** How far the copy is. */
     copied: BackupProgress | undefined
     /** Why the last attempt to copy failed. */
@@ -46,6 +67,8 @@ export interface ReplicatedDatabase {
   readonly url: string | undefined
 }
 
+/** Of both servers. */
+const maxConnections = 80
 const lookMs = 250
 const retryMs = 1000
 
@@ -56,17 +79,35 @@ export function createReplicatedDatabase(
     port: number
     /** Names of this server and of the other. */
     self: string
-    other: string
+    /** Undefined: there is none yet. */
+    other(): string | undefined
     /** The other's database as it is reached from here, with the password that both have. */
     upstream(): string
+    /** Of its role, where it is made. */
+    password?: string
+    /** What the other lacks is kept up to so much; one that lacks more copies everything anew. */
+    keepMegabytes: number
+    /** It is the first of a deployment: there is nothing to be copied. */
+    mayCreate(): boolean
   },
 ): ReplicatedDatabase {
   const { acknowledgement, log } = deps
-  const { dataDir, other, port, self } = config
-  const postgres = createEmbeddedPostgres({ log }, { dataDir, port })
+  const { dataDir, password, port, self } = config
+  const postgres = createEmbeddedPostgres(
+    { log },
+    {
+      ...{ dataDir, port, maxConnections },
+      settings: { max_slot_wal_keep_size: `${config.keepMegabytes}MB` },
+      ...(password === undefined ? {} : { password }),
+    },
+  )
+  const upstream = () => ({ url: config.upstream(), follower: self })
+  let there = false
+  let leftBehind = false
   let doing: ReturnType<ReplicatedDatabase['state']>['doing'] = 'nothing'
   let copied: BackupProgress | undefined
   let lastError: string | undefined
+  let followed: FollowerState | undefined
   let url: string | undefined
   let leading: { ended: AbortController; watching: Promise<void> } | undefined
   /** Whose disk changes are to wait for, until the database has taken it. */
@@ -77,6 +118,7 @@ export function createReplicatedDatabase(
   async function open() {
     await postgres.start()
     url = postgres.url
+    there = true
   }
 
   async function close() {
@@ -89,18 +131,18 @@ export function createReplicatedDatabase(
     const onProgress = (progress: BackupProgress) => {
       copied = progress
     }
-    const upstream = { url: config.upstream(), follower: self }
-    await copyCluster(upstream, { dataDir, signal, onProgress })
+    await copyCluster(upstream(), { dataDir, signal, onProgress })
   }
 
   async function endLeading() {
     leading?.ended.abort()
     await leading?.watching
     leading = undefined
+    followed = undefined
   }
 
   /** One setting after the other, so that none of before can come after it. */
-  async function settle(its: string) {
+  async function settle(its: Session) {
     while (wanted !== undefined) {
       const now = wanted
       await acknowledgeWith(its, now.follower)
@@ -109,27 +151,38 @@ export function createReplicatedDatabase(
   }
 
   /** How far the other is, and whether changes wait for it, as long as this one leads. */
-  async function watch(its: string, ended: AbortSignal) {
+  async function watch(began: Session, ended: AbortSignal) {
+    let its: Session | undefined = began
     while (!ended.aborted) {
       hurry = new AbortController()
       let rest = AbortSignal.any([ended, hurry.signal])
       try {
+        its ??= await openSession(postgres.url)
+        const other = config.other()
         const follower = (await followersOf(its)).find(each => each.follower === other)
+        followed = follower
         const streaming = follower?.state === 'streaming' ? follower : undefined
-        wanted = acknowledgement.look(streaming && { ...streaming, name: other }) ?? wanted
+        wanted = acknowledgement.look(streaming && { ...streaming, name: other! }) ?? wanted
         await settle(its)
       } catch (error) {
         rest = ended
+        await its?.end()
+        its = undefined
         log.warn({ error }, 'the database does not say who follows it')
       }
       await sleep(lookMs, undefined, { signal: rest }).catch(() => {})
     }
+    await its?.end()
   }
 
   return {
     async start() {
+      const holds = await clusterIn(dataDir)
+      there = holds !== 'none'
+      if (holds !== 'follows') return
+      await followFrom(upstream(), dataDir)
       await open()
-      doing = (await isFollower(postgres.url)) ? 'follows' : 'nothing'
+      doing = 'follows'
     },
 
     async stop() {
@@ -140,15 +193,18 @@ export function createReplicatedDatabase(
 
     async lead(term) {
       await endLeading()
+      if (!there && !config.mayCreate()) throw new Error('this server has no database yet')
       if (url === undefined) await open()
       const its = postgres.url
       const known = acknowledgement.begin(term)
+      known.catch(() => {})
       if (await isFollower(its)) await promote(its)
       await known
       wanted = { follower: undefined }
-      await settle(its)
+      const session = await openSession(its)
+      await settle(session)
       const ended = new AbortController()
-      leading = { ended, watching: watch(its, ended.signal) }
+      leading = { ended, watching: watch(session, ended.signal) }
       doing = 'leads'
     },
 
@@ -159,7 +215,7 @@ export function createReplicatedDatabase(
 
     async follow(signal) {
       await endLeading()
-      if (doing === 'follows' && url !== undefined) return
+      if (doing === 'follows' && url !== undefined && !leftBehind) return
       doing = 'copies'
       await close()
       while (doing === 'copies') {
@@ -168,6 +224,7 @@ export function createReplicatedDatabase(
           await copy(signal)
           await open()
           doing = 'follows'
+          leftBehind = false
           lastError = undefined
         } catch (error) {
           signal.throwIfAborted()
@@ -178,7 +235,12 @@ export function createReplicatedDatabase(
       }
     },
 
-    state: () => ({ doing, copied, lastError }),
+    async lookBehind() {
+      leftBehind = doing === 'follows' && (await isLeftBehind(upstream()))
+      return leftBehind
+    },
+
+    state: () => ({ there, doing, follower: followed, copied, lastError }),
     get url() {
       return url
     },

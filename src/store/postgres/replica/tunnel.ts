@@ -22,8 +22,8 @@ import {
 const tunnelPath = '/link/v1/postgres'
 const tunnelProtocol = 'keepwatch-postgres'
 const connectMs = 5000
-/** A walreceiver, a base backup and its stream of write-ahead log, twice, while one is replaced. */
-const maxConnections = 8
+/** A server's pool, what follows, and a copy. */
+const maxConnections = 40
 
 export interface TunnelExit {
   /** Takes the other server's connection. @returns false if it is not for here */
@@ -37,8 +37,8 @@ export function createTunnelExit(
   config: {
     /** Where PostgreSQL listens on this host; undefined while it does not run. */
     port(): number | undefined
-    /** The server that may follow. */
-    follower(): string | undefined
+    /** Of this server: any other one of the deployment may follow, by its certificate. */
+    self: string
   },
 ): TunnelExit {
   const open = new Set<Duplex>()
@@ -52,7 +52,7 @@ export function createTunnelExit(
       if (request.url !== tunnelPath) return false
       const { CN, OU } = (request.socket as TLSSocket).getPeerCertificate().subject ?? {}
       const port = config.port()
-      const known = OU === 'server' && CN === config.follower()
+      const known = OU === 'server' && CN !== config.self
       if (!known || port === undefined || open.size >= maxConnections) {
         const reason = !known ? 'stranger' : port === undefined ? 'not-there' : 'too-many'
         tally.count(reason, () => ({ from: CN }))
@@ -84,7 +84,7 @@ export interface TunnelEntry {
 /** The end at the follower: who connects to its port reaches the primary's PostgreSQL. */
 export function createTunnelEntry(
   deps: { identity: Identity },
-  config: { server: ServerAddress; port: number },
+  config: { server(): ServerAddress | undefined; port: number },
 ): TunnelEntry {
   const open = new Set<Socket>()
   let server: Server | undefined
@@ -96,7 +96,9 @@ export function createTunnelEntry(
     local.on('close', () => open.delete(local))
     local.on('error', () => {})
     try {
-      const { head, socket } = await dialUpgraded(config.server, {
+      const other = config.server()
+      if (other === undefined) throw new Error('there is no other server yet')
+      const { head, socket } = await dialUpgraded(other, {
         ...{ identity: deps.identity, path: tunnelPath, protocol: tunnelProtocol },
         ...{ signal: stopping.signal, withinMs: connectMs },
       })
