@@ -1,17 +1,19 @@
 /** The collector as a program: its settings file, its log, and a port for health and metrics. */
 import { createServer } from 'node:http'
-import { dirname, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { z } from 'zod'
 import { type Collector, createCollector } from '../collect/collector.ts'
 import { collectorSettings } from '../collect/settings.ts'
 import { loadSockets } from '../collect/sockets.ts'
 import { loadZstd } from '../collect/zstd.ts'
+import { voteFile } from '../failover/vote/own-voter.ts'
 import { systemClock } from '../lib/clock.ts'
 import { type Component, createSequence } from '../lib/component.ts'
 import { createLog, type Log } from '../lib/log.ts'
 import { createMetrics, type Metrics } from '../lib/metrics.ts'
 import { version } from '../lib/version.ts'
 import { identityIn, opening, streamTls } from './named-files.ts'
+import { createVotingOf } from './witness.ts'
 
 const maxObservers = 64
 
@@ -42,21 +44,27 @@ export function createCollectorProgram(
   const { tls } = settings.listen
   const log = createLog({ level, part: settings.name })
   const metrics = createMetrics({ collector: settings.name })
+  const own = identityIn(at(identity), settings.name, { file, key: 'identity' })
+  const base = { log, metrics, clock: systemClock }
   const collector = createCollector(
     {
-      log,
-      metrics,
-      clock: systemClock,
+      ...base,
       version,
       sockets: loadSockets(),
       zstd: loadZstd(),
       streamTls: tls && streamTls(tls, { file, key: 'listen.tls' }),
-      identity: identityIn(at(identity), settings.name, { file, key: 'identity' }),
+      identity: own,
     },
     { ...config, spool: at(settings.spool) },
   )
+  const voting = createVotingOf(base, {
+    identity: own,
+    file: join(at(settings.spool), voteFile),
+    servers: collector.servers,
+  })
   const sequence = createSequence([
     collector,
+    voting,
     ...(observe
       ? [
           opening(createObserver({ metrics, collector, log }, observe), {

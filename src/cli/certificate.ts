@@ -4,19 +4,21 @@ import { join } from 'node:path'
 import { Argument, Command } from 'commander'
 import { writeWhole } from '../lib/files.ts'
 
+const roles = ['server', 'collector', 'witness'] as const
+
 /** `keepwatch certificate`: what parts on several machines need to trust each other. */
 export function certificateCommand(): Command {
   return new Command('certificate')
     .description(
       'issue a certificate of the deployment’s own authority, which is made at first use',
     )
-    .addArgument(new Argument('<role>', 'what it is for').choices(['server', 'collector']))
-    .argument('<name>', 'name of the server or collector, as in its settings')
+    .addArgument(new Argument('<role>', 'what it is for').choices(roles))
+    .argument('<name>', 'name of the server, collector or witness, as in its settings')
     .argument('<hosts...>', 'names and addresses at which it is reached')
     .option('--folder <folder>', 'where the authority and the certificates are', 'pki')
     .action(
       async (
-        role: 'server' | 'collector',
+        role: (typeof roles)[number],
         name: string,
         hosts: string[],
         { folder }: { folder: string },

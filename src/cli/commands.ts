@@ -14,6 +14,7 @@ import { serverCommand } from './server.ts'
 import { simulateCommand } from './simulate.ts'
 import { statusCommand } from './status.ts'
 import { upgradeCommand } from './upgrade.ts'
+import { witnessCommand } from './witness.ts'
 
 /** Carries out one command line; ends the process with 1 if it fails, with 2 if it is not understood. */
 export async function run(args: string[]): Promise<void> {
@@ -49,6 +50,7 @@ export function commands(): Command[] {
     upgradeCommand(),
     statusCommand(),
     collectorCommand(),
+    witnessCommand(),
     launchCommand(),
     certificateCommand(),
     simulateCommand(),

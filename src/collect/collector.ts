@@ -54,6 +54,8 @@ export interface Collector extends Component {
   readonly ports: Partial<Record<ListenerName, number>>
   /** Identity of its spool; known after `start`. */
   readonly id: string
+  /** To whom it delivers by now. */
+  servers(): NamedServer[]
 }
 
 /** A collector inside a server of a pair: a standby until it is told otherwise. */
@@ -384,6 +386,7 @@ export function createCollector(
     get id() {
       return spool.collector
     },
+    servers: follower.servers,
 
     async start() {
       try {

@@ -20,8 +20,8 @@ export interface Identity {
 
 /** Who a certificate speaks for; becomes the subject `CN=<name>, OU=<role>`. */
 export interface Subject {
-  /** `console`: for browsers; the link accepts no such certificate. */
-  role: 'server' | 'collector' | 'console'
+  /** `console`: for browsers; the link accepts no such certificate. `witness`: it votes, and nothing else. */
+  role: 'server' | 'collector' | 'witness' | 'console'
   name: string
   /** Host names and addresses at which it can be reached. */
   hosts: string[]

@@ -10,6 +10,9 @@ export interface ServerAddress {
   port: number
 }
 
+/** The server speaks no such protocol, now or ever. */
+export class NotSpoken extends Error {}
+
 export interface Upgraded {
   socket: Duplex
   /** What came with the answer. */
@@ -17,12 +20,13 @@ export interface Upgraded {
 }
 
 /**
- * Dials a server, which must show the certificate of its name, and changes over to a protocol.
+ * Dials a server, which must show the certificate of its name, or of any server where none is said, and
+ * changes over to a protocol.
  *
- * @throws Error that says what the server answered instead, or the reason of the signal
+ * @throws NotSpoken, or Error that says what the server answered instead, or the reason of the signal
  */
 export function dialUpgraded(
-  server: ServerAddress,
+  server: Omit<ServerAddress, 'name'> & { name: string | undefined },
   {
     identity,
     path,
@@ -48,12 +52,17 @@ export function dialUpgraded(
   const stop = () => asking.destroy(signal.reason as Error)
   if (signal.aborted) stop()
   signal.addEventListener('abort', stop, { once: true })
-  const late = setTimeout(() => asking.destroy(new Error(`${name} does not answer`)), withinMs)
+  const late = setTimeout(
+    () => asking.destroy(new Error(`${name ?? host} does not answer`)),
+    withinMs,
+  )
   asking.on('error', answered.reject)
   asking.on('upgrade', (_response, socket, head) => answered.resolve({ socket, head }))
   asking.on('response', response => {
     response.resume()
-    answered.reject(new Error(`${name} answers ${response.statusCode}`))
+    const { statusCode } = response
+    const said = `${name ?? host} answers ${statusCode}`
+    answered.reject(statusCode === 404 ? new NotSpoken(said) : new Error(said))
   })
   asking.end()
   return answered.promise.finally(() => {
@@ -63,9 +72,9 @@ export function dialUpgraded(
 }
 
 /** Its name is in the certificate; the host under which it is reached may change. */
-function strangerIn({ subject: { CN, OU } }: PeerCertificate, name: string): Error | undefined {
-  if (CN === name && OU === 'server') return undefined
-  return new Error(`certificate of ${OU} ${CN}, expected server ${name}`)
+function strangerIn({ subject: { CN, OU } }: PeerCertificate, name: string | undefined) {
+  if (OU === 'server' && (name === undefined || CN === name)) return undefined
+  return new Error(`certificate of ${OU} ${CN}, expected server ${name ?? ''}`.trimEnd())
 }
 
 /** Says yes to who has asked to change over. */

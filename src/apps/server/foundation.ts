@@ -115,15 +115,19 @@ function ownFoundation(deps: FoundationDeps, config: OwnDatabaseConfig): Foundat
     upgrade: own.upgrade,
 
     reached(database, parts) {
-      const sequence = createSequence([database, ...parts])
       const stopping = new AbortController()
       let beginning: Promise<void> = Promise.resolve()
 
       async function begin() {
+        for (const part of [database, ...parts]) await begun(part)
+        if (!stopping.signal.aborted) reached.resolve()
+      }
+
+      /** What has failed to start may be started again: it waits for the database, and nothing else. */
+      async function begun(part: Component) {
         while (!stopping.signal.aborted) {
           try {
-            await sequence.start()
-            return reached.resolve()
+            return await part.start()
           } catch (error) {
             if (stopping.signal.aborted) return
             tally.count('not-reached', () => ({ error: (error as Error).message }))
@@ -139,7 +143,7 @@ function ownFoundation(deps: FoundationDeps, config: OwnDatabaseConfig): Foundat
         },
         async stop() {
           stopping.abort()
-          await sequence.stop()
+          for (const part of [database, ...parts].reverse()) await part.stop()
           await beginning
         },
       }

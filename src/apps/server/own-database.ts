@@ -58,6 +58,8 @@ const settleMs = 2000
 /** Of the log, for a server that is away; one that was away for longer copies everything anew. */
 const keepMegabytes = 8192
 const lookBehindMs = 10_000
+/** The other server asks this one's voter more often. */
+const silentMs = 5000
 
 export interface OwnDatabaseDeps {
   clock: Clock
@@ -114,7 +116,7 @@ export function createOwnDatabase(deps: OwnDatabaseDeps, config: OwnDatabaseConf
       ...{ identity, own },
       misunderstood: (server, error) => tally.count('own-database', () => ({ server, error })),
     },
-    { server: deps.other, silentMs: 5 * timings.heartbeatIntervalMs },
+    { server: deps.other, silentMs: Math.max(silentMs, 5 * timings.heartbeatIntervalMs) },
   )
   const exit = createTunnelExit(deps, {
     port: () => (database.url === undefined ? undefined : port),

@@ -2,7 +2,7 @@
 import type { Duplex } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Identity } from '../../lib/tls.ts'
-import { dialUpgraded, type ServerAddress } from '../../lib/upgraded.ts'
+import { dialUpgraded, NotSpoken, type ServerAddress } from '../../lib/upgraded.ts'
 import { eachLine } from './lines.ts'
 import type { OwnVoter } from './own-voter.ts'
 import { votersPath, votersProtocol } from './voter-lines.ts'
@@ -15,7 +15,15 @@ export interface VoteLine {
   state(): { server: string | undefined; open: boolean; lastError: string | undefined }
 }
 
+export type VotedServer = Omit<ServerAddress, 'name'> & {
+  name: string | undefined
+  /** In words. */
+  called?: string
+}
+
 const connectMs = 3000
+/** A server that has no voters is asked again so seldom. */
+const notSpokenMs = 60_000
 const backoff = { firstMs: 100, mostMs: 2000 }
 
 /** @param config.silentMs a line on which nothing is asked for so long is dead: servers ask all the time */
@@ -27,8 +35,8 @@ export function createVoteLine(
     misunderstood(server: string, error: string): void
   },
   config: {
-    /** Undefined: it is not known yet. */
-    server(): ServerAddress | undefined
+    /** Undefined: it is not known yet. Without a name it may be any server. */
+    server(): VotedServer | undefined
     silentMs: number
   },
 ): VoteLine {
@@ -50,17 +58,23 @@ export function createVoteLine(
         })
         waitMs = backoff.firstMs
         lastError = undefined
-        await serve(server.name, socket, head, signal)
+        await serve(nameOf(server), socket, head, signal)
         lastError = 'the connection has ended'
       } catch (error) {
         lastError = (error as Error).message
+        if (error instanceof NotSpoken) waitMs = notSpokenMs
       }
       await sleep(waitMs, undefined, { signal }).catch(() => {})
       waitMs = Math.min(2 * waitMs, backoff.mostMs)
     }
   }
 
-  async function serve(name: string, socket: Duplex, head: Buffer, signal: AbortSignal) {
+  async function serve(
+    name: string | undefined,
+    socket: Duplex,
+    head: Buffer,
+    signal: AbortSignal,
+  ) {
     const closed = new Promise<void>(resolve => socket.once('close', () => resolve()))
     const end = () => void socket.destroy()
     signal.addEventListener('abort', end, { once: true })
@@ -73,7 +87,7 @@ export function createVoteLine(
       const asked = questionLine.safeParse(text)
       // A later version of the program may ask what this one does not know.
       if (!asked.success) {
-        deps.misunderstood(name, asked.error.message)
+        deps.misunderstood(name ?? '', asked.error.message)
         return
       }
       const { id, request: question } = asked.data
@@ -98,6 +112,10 @@ export function createVoteLine(
       stopping.abort()
       await running
     },
-    state: () => ({ server: config.server()?.name, open: opened !== undefined, lastError }),
+    state: () => ({ server: nameOf(config.server()), open: opened !== undefined, lastError }),
   }
+}
+
+function nameOf(server: VotedServer | undefined): string | undefined {
+  return server?.name ?? server?.called ?? server?.host
 }

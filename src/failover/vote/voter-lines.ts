@@ -40,7 +40,7 @@ interface Line {
 /** Whoever has a certificate as one of these may be asked for its vote; who is, the roll says. */
 const voterRoles: readonly VoterRole[] = ['server', 'collector', 'witness']
 /** How often each is asked, also one that does not vote. */
-const aliveMs = 1000
+const aliveMs = 2000
 /** Lines at a time. */
 const maxLines = 1000
 /** Questions to one voter that are not answered: of one that is slow the oldest are given up. */

@@ -157,8 +157,11 @@ export function createEmbeddedPostgres(
     readLines(started, line => {
       lastLines.push(line)
       if (lastLines.length > keptLines) lastLines.shift()
-      // Before it has started it turns away those who ask whether it has.
-      const level = url !== undefined && /^(FATAL|PANIC):/.test(line) ? 'warn' : 'debug'
+      // Before it has started it turns away those who ask whether it has. One that follows says ten
+      // times a second that its primary is away, which its server knows and says.
+      const grave =
+        url !== undefined && /^(FATAL|PANIC):/.test(line) && !/walreceiver|WAL/.test(line)
+      const level = grave ? 'warn' : 'debug'
       deps.log[level]({ line }, 'PostgreSQL says')
     })
     const deadline = performance.now() + startDeadlineMs
