@@ -18,6 +18,8 @@ type Common = TargetOptions & { json: boolean }
 
 const addressLooks = 3
 const addressLookMs = 1000
+const promotionLooks = 120
+const promotionLookMs = 250
 
 const print = (text: string) => void process.stdout.write(`${text}\n`)
 /** Progress goes beside the answer. */
@@ -31,6 +33,7 @@ export function failoverCommand(): Command {
     .addCommand(settingsCommand())
     .addCommand(statusCommand())
     .addCommand(switchoverCommand())
+    .addCommand(promoteCommand())
     .addCommand(pauseCommand())
     .addCommand(resumeCommand())
     .addCommand(drillCommand())
@@ -47,21 +50,37 @@ function command(name: string, description: string): Command {
 
 function enableCommand(): Command {
   return withSettings(
-    command('enable', 'set what a pair needs, and print the line for the second machine'),
-  ).action(async (options: Common & SettingOptions) => {
-    const client = openClient(options)
-    const stored = await change(client, options)
-    if (stored.settings.secondary === null) {
-      throw new Error(
-        '--secondary: is missing; name the second machine as the first one reaches it',
-      )
-    }
-    const { line, expires } = await client.call(setupEndpoints.createJoinToken, { body: {} })
-    if (options.json) return print(JSON.stringify({ ...stored, line, expires }))
-    say(`Failover is enabled:\n${describeSettings(stored.settings)}\n`)
-    say(`Run this on ${stored.settings.secondary}, once and before ${local(expires)}:\n`)
-    print(line)
-  })
+    command('enable', 'set what a pair needs, and print the line for the second machine').option(
+      '--replicated',
+      'only if each server has a database of its own',
+      false,
+    ),
+  ).action(
+    async ({ replicated, ...options }: Common & SettingOptions & { replicated: boolean }) => {
+      const client = openClient(options)
+      if (replicated) await demandReplicated(client)
+      const stored = await change(client, options)
+      if (stored.settings.secondary === null) {
+        throw new Error(
+          '--secondary: is missing; name the second machine as the first one reaches it',
+        )
+      }
+      const { line, expires } = await client.call(setupEndpoints.createJoinToken, { body: {} })
+      if (options.json) return print(JSON.stringify({ ...stored, line, expires }))
+      say(`Failover is enabled:\n${describeSettings(stored.settings)}\n`)
+      say(`Run this on ${stored.settings.secondary}, once and before ${local(expires)}:\n`)
+      print(line)
+    },
+  )
+}
+
+/** What the first server was made with decides. @throws Error that says how it would be */
+async function demandReplicated(client: Client) {
+  const { replication, self } = await client.call(pairEndpoints.getPair)
+  if (replication !== null) return
+  throw new Error(
+    `--replicated: ${self} was made with a database that both servers share; leave the option out, or make the first server with keepwatch init without --database`,
+  )
 }
 
 function setCommand(): Command {
@@ -123,8 +142,8 @@ function statusCommand(): Command {
   )
 }
 
-function describePair(pair: z.output<typeof pairEndpoints.getPair.response>): string {
-  const { heartbeat, database, paused, address } = pair
+function describePair(pair: Pair): string {
+  const { heartbeat, database, paused, address, replication } = pair
   const latency = database.latencyMs === null ? '' : ` in ${database.latencyMs.toFixed(0)} ms`
   const lines = [
     pair.active === null
@@ -137,6 +156,22 @@ function describePair(pair: z.output<typeof pairEndpoints.getPair.response>): st
     `  Heartbeat ${heartbeat.counter}, ${heartbeat.ageMs === null ? 'none seen yet' : `${heartbeat.ageMs.toFixed(0)} ms ago`}`,
     `  Database ${database.reachable ? `answers${latency}` : 'does not answer'}`,
   ]
+  if (replication !== null) {
+    const { changes, copied, doing, follower, voters, votersMean } = replication
+    lines.push(
+      `  Voters ${voters.map(({ name, present }) => (present ? name : `${name} (not heard)`)).join(', ') || 'unknown'}: ${votersMean}`,
+    )
+    if (changes !== null) {
+      const behind = follower === null ? '' : ` (${follower.behindBytes} bytes behind)`
+      lines.push(`  Changes: ${changes}${behind}`)
+    }
+    if (doing === 'copies') {
+      const part = copied?.totalBytes
+        ? `: ${megabytes(copied.bytes)} of ${megabytes(copied.totalBytes)} MB, ${megabytes(copied.bytesPerSecond)} MB/s`
+        : ''
+      lines.push(`  ${pair.self} copies the database${part}`)
+    }
+  }
   if (address.what.length > 0) {
     lines.push(
       `  Address ${address.what.join(', ')}${address.held ? `, held by ${pair.self}` : ''}`,
@@ -163,6 +198,51 @@ function switchoverCommand(): Command {
       )
     },
   )
+}
+
+function promoteCommand(): Command {
+  return command(
+    'promote',
+    'make this standby active by hand, where no majority can: when the other server is gone for good',
+  )
+    .option('--yes', 'the risk is known', false)
+    .action(async (options: Common & { yes: boolean }) => {
+      const client = openClient(options)
+      const before = await client.call(pairEndpoints.getPair)
+      if (!options.yes) throw new Error(riskOf(before))
+      await client.call(pairEndpoints.promotePair, { body: {} })
+      say(`${before.self} takes over.`)
+      const after = await followPromotion(client, before.self)
+      print(
+        options.json ? JSON.stringify(after) : `${after.active} is active in term ${after.term}.`,
+      )
+    })
+}
+
+type Pair = z.output<typeof pairEndpoints.getPair.response>
+
+function riskOf({ replication, self, sentence }: Pair): string {
+  const others = replication?.voters.map(
+    ({ name, present }) => `${name} ${present ? 'is there' : 'is not heard'}`,
+  )
+  return [
+    'nothing was done, because this can lose changes:',
+    `  - ${self} says: ${sentence}`,
+    `  - Voters: ${others?.join(', ') || 'unknown'}.`,
+    '  - If the other server still works where this one does not see it, there are two active ones, with',
+    '    changes that do not come together: those made there are lost when they meet again.',
+    `  - Changes that were acknowledged while ${self} was away are not here.`,
+    'Make sure that the other server is off, then say it again with --yes.',
+  ].join('\n')
+}
+
+async function followPromotion(client: Client, self: string): Promise<Pair> {
+  for (let look = 0; look < promotionLooks; look++) {
+    const pair = await client.call(pairEndpoints.getPair)
+    if (pair.active === self && pair.role === 'active') return pair
+    await sleep(promotionLookMs)
+  }
+  throw new Error(`${self} is not active yet; \`keepwatch failover status\` says why`)
 }
 
 function pauseCommand(): Command {
@@ -219,6 +299,10 @@ function historyCommand(): Command {
       }
       if (changes.length === 0) print('No server has changed its role yet.')
     })
+}
+
+function megabytes(bytes: number): string {
+  return (bytes / 1e6).toFixed(bytes < 1e8 ? 1 : 0)
 }
 
 const units: Record<string, number> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }

@@ -1,5 +1,13 @@
 /** The steps of a server that is active and lets go. Pure. */
-import type { Action, Cause, EventOf, Hold, In, State } from './states.ts'
+import {
+  type Action,
+  type Cause,
+  type EventOf,
+  type Hold,
+  type In,
+  keeperOf,
+  type State,
+} from './states.ts'
 import { become, end, known, noteHealth, notePeer, raise, type Step, say, stay } from './step.ts'
 import { awayMs, elapsed, type Moment, workingMs } from './timings.ts'
 
@@ -39,7 +47,7 @@ export function check(state: Acting, now: Moment): Step {
   if (state.kind === 'held') return stay(state)
   return say(
     { ...state, kind: 'held', since: now, database: 'away' },
-    `holding on in term ${state.term}: the database is away, also for the other server; ` +
+    `holding on in term ${state.term}: ${keeperOf(state)} is away, also for the other server; ` +
       'it goes on receiving and writes no state',
   )
 }
@@ -51,7 +59,7 @@ export function miss(state: In<'active'>, reason: string, now: Moment): Step {
 }
 
 function withoutDatabase(state: In<'active'>, reason: string): string {
-  return `active in term ${state.term}; the database does not answer: ${reason}`
+  return `active in term ${state.term}; ${keeperOf(state)} does not answer: ${reason}`
 }
 
 export function renew(state: Acting, event: EventOf<'renewed'>, now: Moment): Step {
@@ -72,7 +80,7 @@ export function renew(state: Acting, event: EventOf<'renewed'>, now: Moment): St
   if (state.kind === 'active' && state.database === 'there') return stay(next)
   return say(
     { ...next, since: state.kind === 'held' ? now : state.since },
-    `active in term ${state.term}: the database answers again, and nobody has taken over`,
+    `active in term ${state.term}: ${keeperOf(state)} answers again, and nobody has taken over`,
   )
 }
 
@@ -127,7 +135,7 @@ export function obstacleToSwitchover(state: State, now: Moment): string | undefi
   const fresh = elapsed(askedAt, now) < awayMs(timings) + timings.peerTimeoutMs
   if (evidence.kind !== 'alive' || !fresh) return `${evidence.server} does not answer`
   if (evidence.state !== 'standby') return `${evidence.server} is ${evidence.state}, not standby`
-  if (evidence.database !== 'there') return `${evidence.server} does not reach the database`
+  if (evidence.database !== 'there') return `${evidence.server} does not reach ${keeperOf(state)}`
   if (!evidence.healthy) return `${evidence.server} says that it could not take over`
   return undefined
 }

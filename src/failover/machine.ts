@@ -18,7 +18,16 @@ import {
   sicken,
 } from './acting.ts'
 import { consider, giveBack, listen, lose, observe, win } from './standing.ts'
-import type { Event, EventOf, In, Memory, Settings, State, StateKind } from './states.ts'
+import {
+  type Event,
+  type EventOf,
+  type In,
+  keeperOf,
+  type Memory,
+  type Settings,
+  type State,
+  type StateKind,
+} from './states.ts'
 import { end, noteHealth, notePeer, raise, type Step, say, stay } from './step.ts'
 import { elapsed, type Moment, workingMs } from './timings.ts'
 
@@ -73,7 +82,7 @@ const table: { readonly [K in StateKind]: { readonly [E in Event['type']]: Handl
     tick: stay,
     observed: (state, event, now) => consider(observe(state, event, now), now),
     databaseAway: (state, event) =>
-      say(state, `starting: the database does not answer: ${event.reason}`),
+      say(state, `starting: ${keeperOf(state)} does not answer: ${event.reason}`),
     renewed: stay,
     renewalRefused: stay,
     renewalUnknown: stay,

@@ -38,6 +38,8 @@ export interface NodeConfig {
   /** Of the program. */
   version: string
   timings: Timings
+  /** @see Settings.keeper */
+  keeper?: string
 }
 
 export interface NodeDeps {

@@ -174,6 +174,12 @@ export interface Settings {
   name: string
   incarnation: string
   timings: Timings
+  /** Who keeps the lease, for people; by default the database. */
+  keeper?: string | undefined
+}
+
+export function keeperOf({ settings }: { settings: Settings }): string {
+  return settings.keeper ?? 'the database'
 }
 
 /** What a server knows, whatever it does. */

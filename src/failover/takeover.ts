@@ -1,6 +1,14 @@
 /** When a standby takes over: the rules, in the order in which they are asked. Pure. */
 import { mustWait } from './lost-terms.ts'
-import type { Cause, Evidence, In, Pause, Row, State } from './states.ts'
+import {
+  type Cause,
+  type Evidence,
+  type In,
+  keeperOf,
+  type Pause,
+  type Row,
+  type State,
+} from './states.ts'
 import { elapsed, type Moment } from './timings.ts'
 
 export interface Decision {
@@ -13,7 +21,7 @@ export interface Decision {
 export function decide(state: In<'starting' | 'standby'>, now: Moment): Decision {
   const { settings, seen } = state
   if (state.database !== 'there') {
-    return wait('the database does not answer, so nobody can take over')
+    return wait(`${keeperOf(state)} does not answer, so nobody can take over`)
   }
   if (seen === undefined) return wait('waiting for the next reading of the lease')
   const { row } = seen

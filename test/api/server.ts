@@ -213,6 +213,7 @@ export function createApiServer(config: {
             notBefore: new Date(),
           }),
         switchover: async () => ({ accepted: true, sentence: 'handing over' }),
+        promote: async () => {},
         onPasswordChosen: () => {},
       }),
     },

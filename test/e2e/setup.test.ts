@@ -2,7 +2,6 @@
  * From nothing to a pair, as an operator does it: init, server, failover enable, join. Two servers on
  * one machine, so some checks of the prerequisites have to be overruled.
  */
-import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import {
   existsSync,
@@ -17,24 +16,27 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { freePort } from '../../src/lib/ports.ts'
 import { readIdentity } from '../../src/lib/tls.ts'
 import { createEmbeddedPostgres, type EmbeddedPostgres } from '../../src/store/postgres/embedded.ts'
 import { log } from '../contract/databases.ts'
+import { createOperator, type Pair, rolesOf } from './operator.ts'
 import { keepwatch } from './program.ts'
 
 vi.setConfig({ testTimeout: 240_000 })
 
-const main = join(import.meta.dirname, '../../src/main.ts')
-const untilMs = 120_000
-
 let folder: string
 let postgres: EmbeddedPostgres
-const running = new Set<ChildProcess>()
+let operator: ReturnType<typeof createOperator>
+const at = (name: string) => operator.at(name)
+const settingsOf = (name: string) => operator.settingsOf(name)
+const told = <T>(...args: string[]) => operator.told<T>(...args)
+const start = (...args: string[]) => operator.start(...args)
+const untilPair: typeof operator.untilPair = (...args) => operator.untilPair(...args)
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'keepwatch-e2e-setup-'))
+  operator = createOperator(folder)
   postgres = createEmbeddedPostgres(
     { log },
     { dataDir: join(folder, 'postgres'), port: await freePort() },
@@ -42,76 +44,16 @@ beforeAll(async () => {
   await postgres.start()
 }, 120_000)
 afterAll(async () => {
-  await Promise.all([...running].map(stop))
+  await operator?.endAll()
   await postgres?.stop()
   rmSync(folder, { recursive: true, force: true })
 }, 120_000)
-
-const settingsOf = (name: string) => join(folder, name, 'server.yaml')
-const at = (name: string) => ['--settings', settingsOf(name)]
-
-/** What a command says to programs; throws with all that it said if it fails. */
-async function told<T>(...args: string[]): Promise<T> {
-  const { code, said } = await keepwatch([...args, '--json'])
-  const line = said.split('\n').find(one => one.startsWith('{') || one.startsWith('['))
-  if (code !== 0 || line === undefined) {
-    throw new Error(`keepwatch ${args.join(' ')} ended with ${code}:\n${said}`)
-  }
-  return JSON.parse(line)
-}
 
 async function refused(...args: string[]): Promise<string> {
   const { code, said } = await keepwatch(args)
   expect(code, said).toBe(1)
   return said
 }
-
-/** Runs in the background. */
-function start(...args: string[]): { child: ChildProcess; said: () => string } {
-  const child = spawn(process.execPath, [main, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
-  running.add(child)
-  let said = ''
-  for (const output of [child.stdout!, child.stderr!]) {
-    output.on('data', data => {
-      said += data
-    })
-  }
-  return { child, said: () => said }
-}
-
-async function stop(child: ChildProcess) {
-  running.delete(child)
-  if (child.exitCode !== null || child.signalCode !== null) return
-  child.kill('SIGTERM')
-  const late = setTimeout(() => child.kill('SIGKILL'), 60_000)
-  await once(child, 'exit')
-  clearTimeout(late)
-}
-
-interface Pair {
-  active: string | null
-  term: number
-  self: string
-  servers: { name: string; role: string; installed: string }[]
-}
-
-async function untilPair(name: string, is: (pair: Pair) => boolean, said: () => string) {
-  const deadline = performance.now() + untilMs
-  let last = ''
-  while (performance.now() < deadline) {
-    const pair = await told<Pair>('failover', 'status', ...at(name)).catch((error: Error) => {
-      last = error.message
-      return undefined
-    })
-    if (pair) last = JSON.stringify(pair)
-    if (pair && is(pair)) return pair
-    await sleep(200)
-  }
-  throw new Error(`not so in time: ${last}\n${said()}`)
-}
-
-const rolesOf = (pair: Pair) =>
-  Object.fromEntries(pair.servers.map(({ name, role }) => [name, role]))
 
 function initArguments(name: string, ports: { console: number; link: number }): string[] {
   return [

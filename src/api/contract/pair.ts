@@ -18,6 +18,47 @@ const pairServer = z.object({
   engine: z.boolean().nullable(),
 })
 
+/** How the servers' own databases stand to each other, as the answering one knows. */
+const replication = z.object({
+  /** Who votes on which server is active, whether it is there, and whom in which term it has voted for. */
+  voters: z.array(
+    z.object({
+      name: z.string(),
+      present: z.boolean(),
+      votedFor: z.string().nullable(),
+      term: z.number().int().nullable(),
+    }),
+  ),
+  /** What that many voters mean. */
+  votersMean: z.string(),
+  /** What this server's database does. */
+  doing: z.enum(['nothing', 'leads', 'follows', 'copies']),
+  /** How far its copy of the other is; `totalBytes` as estimated. */
+  copied: z
+    .object({
+      bytes: z.number(),
+      totalBytes: z.number().nullable(),
+      bytesPerSecond: z.number(),
+    })
+    .nullable(),
+  /** Why the last attempt to copy failed. */
+  copyError: z.string().nullable(),
+  /** The server that follows this one. */
+  follower: z
+    .object({
+      name: z.string(),
+      /** A change is acknowledged only when it is there too. */
+      synchronous: z.boolean(),
+      behindBytes: z.number(),
+      behindMs: z.number().nullable(),
+    })
+    .nullable(),
+  /** Whether every change is on both disks before it is acknowledged; null unless this server is active. */
+  together: z.boolean().nullable(),
+  /** Whose disk changes wait for, and why; null unless this server is active. */
+  changes: z.string().nullable(),
+})
+
 export const pairState = z.object({
   /** The server that answers. */
   self: z.string(),
@@ -43,6 +84,8 @@ export const pairState = z.object({
     timeoutMs: z.number(),
   }),
   database: z.object({ reachable: z.boolean(), latencyMs: z.number().nullable() }),
+  /** Null: the servers share a database. */
+  replication: replication.nullable(),
   /** Nobody takes over until a person resumes, or until that moment; null: not paused. */
   paused: z.object({ by: z.string(), reason: z.string(), until: moment.nullable() }).nullable(),
   /** How the network finds the active server, and whether it finds the answering one so. */
@@ -143,6 +186,16 @@ export const pairEndpoints = {
     role: 'administrator',
     write: true,
     response: z.object({ paused: z.literal(false) }),
+  }),
+  promotePair: endpoint({
+    method: 'POST',
+    path: '/pair/promote',
+    summary: 'Make the server that is asked active without a majority: by hand, at a person’s risk',
+    tag: 'pair',
+    role: 'administrator',
+    // The one that is asked is a standby.
+    write: false,
+    response: z.object({ accepted: z.literal(true) }),
   }),
   startDrill: endpoint({
     method: 'POST',

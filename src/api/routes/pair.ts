@@ -44,6 +44,8 @@ export function pairRoutes<Tx>(deps: {
   write: Write<Tx>
   /** Hands over; the sentence says why not, if not. */
   switchover(): Promise<{ accepted: boolean; sentence: string }>
+  /** Makes this server active, whatever the voters say. @throws Error in words if it must not be */
+  promote(by: string): Promise<void>
   /** @throws Error in words if it cannot begin */
   drill(by: string): Promise<{ id: string }>
   /** @throws Error in words if it cannot begin */
@@ -56,6 +58,7 @@ export function pairRoutes<Tx>(deps: {
   | 'switchOver'
   | 'pausePair'
   | 'resumePair'
+  | 'promotePair'
   | 'startDrill'
   | 'startUpgrade'
   | 'getOperation'
@@ -101,6 +104,11 @@ export function pairRoutes<Tx>(deps: {
       const line = { action: 'resume takeovers', subject: 'pair' }
       await write(caller, line, tx => deps.leadership.resume(tx))
       return { paused: false }
+    },
+
+    async promotePair({ caller }) {
+      await orConflict(deps.promote(caller.name))
+      return { accepted: true }
     },
 
     async startDrill({ caller }) {

@@ -83,6 +83,28 @@ export const conditionKinds = {
       'Telemetry is received and kept. Backups, changes and alarms wait, and nobody can take over.',
     act: ['Bring the database back; everything goes on by itself.'],
   },
+  'voters-away': {
+    class: selfMonitoring,
+    means:
+      'Too few voters are heard to say who is active. Telemetry is received and kept; changes wait.',
+    act: [
+      'Bring the missing voters back: servers, collectors, witnesses, or the network between them.',
+      'If the other server is gone for good: `keepwatch failover promote` on the one that is left.',
+    ],
+  },
+  'voter-missing': {
+    class: selfMonitoring,
+    means: 'With one voter less a takeover may need a person.',
+    act: [
+      'See why it is not heard. One that is away for ten minutes is replaced, if another is there.',
+    ],
+  },
+  'changes-alone': {
+    class: selfMonitoring,
+    means:
+      'The standby lacks changes that were acknowledged, so it does not take over: if this server’s disk is lost, they are.',
+    act: ['Bring the standby back; what it lacks it gets by itself.'],
+  },
   certificate: {
     class: selfMonitoring,
     means:

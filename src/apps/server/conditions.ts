@@ -5,6 +5,7 @@ import type { NodeStatus } from '../../failover/node.ts'
 import type { OutboxTrouble } from '../../store/postgres/outbox.ts'
 import { condition, gibibytes, isOver } from './condition-kinds.ts'
 import type { Directory } from './directory.ts'
+import type { Replication } from './own-database.ts'
 import { vitalConditions } from './vital-conditions.ts'
 import type { Vitals } from './vitals.ts'
 
@@ -49,6 +50,8 @@ export interface LiveInput {
   /** What is wrong with the shared folder, in a sentence. */
   folderFault?: string | undefined
   sync?: SyncLag | undefined
+  /** Of servers with a database each. */
+  replication?: Replication | undefined
 }
 
 export interface ConditionsInput extends LiveInput {
@@ -81,6 +84,13 @@ export function liveConditions(input: LiveInput): Condition[] {
   const { database, server, state } = input.status
   const found = withoutDatabase(input)
   if (database !== 'away') return found
+  if (input.replication) {
+    const { votersMean } = input.replication
+    return [
+      condition('voters-away', server, 'critical', server, `${server}: ${votersMean}.`),
+      ...found,
+    ]
+  }
   const text =
     state === 'held'
       ? `The database is away for both servers: ${server} goes on receiving, and nobody can take over.`
@@ -88,10 +98,27 @@ export function liveConditions(input: LiveInput): Condition[] {
   return [condition('database-away', server, 'critical', server, text), ...found]
 }
 
+/** What an active with a database of its own lacks for a takeover that loses nothing. */
+function ofReplication({ directory, replication, status }: LiveInput): Condition[] {
+  if (replication === undefined || status.role !== 'active') return []
+  const { changes, together, voters, votersMean } = replication
+  const { server } = status
+  const missing = voters.filter(({ present }) => !present)
+  const found =
+    missing.length === 0
+      ? []
+      : [condition('voter-missing', server, 'warning', server, `${votersMean}.`)]
+  // One that has no second server knows that.
+  if (together !== false || directory.peer() === undefined) return found
+  const text = `Changes are on the disk of ${server} alone: ${changes}.`
+  return [condition('changes-alone', server, 'warning', server, text), ...found]
+}
+
 function withoutDatabase(input: LiveInput): Condition[] {
   const { status, vitals, now, open = new Set() } = input
   return [
     ...ofPair(input),
+    ...ofReplication(input),
     ...input.collectors.flatMap(({ state, seenAt }) =>
       now - seenAt > collectorAwayMs ? [collectorAway(state)] : ofCollector(state, open),
     ),

@@ -37,9 +37,13 @@ export interface Foundation {
   reached(database: Component, parts: readonly Component[]): Component
   /** What the active does, once the database has the term. */
   leading(work: Work): Work
+  /** Who keeps the lease, in words; undefined: the database. */
+  keeper?: string
   /** What keeps this server from being active, beyond its own health. */
   obstacle(): string | undefined
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): boolean
+  /** @throws Error in words if this server must not become active at a person's word */
+  promote(by: string): Promise<void>
 }
 
 interface FoundationDeps extends Omit<OwnDatabaseDeps, 'other' | 'tally'> {
@@ -80,6 +84,12 @@ function sharedFoundation(
     leading: work => work,
     obstacle: () => undefined,
     upgrade: () => false,
+    promote: () =>
+      Promise.reject(
+        new Error(
+          'the servers share a database: who reaches it takes over by itself, nobody else may',
+        ),
+      ),
   }
 }
 
@@ -111,8 +121,10 @@ function ownFoundation(deps: FoundationDeps, config: OwnDatabaseConfig): Foundat
     lease: own.lease,
     own,
     first: () => own,
+    keeper: 'a majority of the voters',
     obstacle: own.obstacle,
     upgrade: own.upgrade,
+    promote: own.promote,
 
     reached(database, parts) {
       const stopping = new AbortController()

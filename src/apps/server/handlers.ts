@@ -70,6 +70,7 @@ export function createHandlers(deps: {
     resume(tx: Tx): Promise<unknown>
   }
   switchover(): Promise<{ accepted: boolean; sentence: string }>
+  promote(by: string): Promise<void>
   drill(by: string): Promise<{ id: string }>
   upgrade(request: { version: string; holder: string; by: string }): Promise<{ id: string }>
   setup: SetupHandlers
@@ -103,6 +104,7 @@ export function createHandlers(deps: {
       view: deps.pair.state,
       changes: deps.pair.changes,
       switchover: deps.switchover,
+      promote: deps.promote,
       drill: deps.drill,
       upgrade: deps.upgrade,
     }),

@@ -2,9 +2,12 @@
  * The database of a server that shares none: it leads while the server is active, else it follows the
  * other's. With it goes the lease, which voters grant, because there is no row to hold it.
  */
+import { existsSync, rmSync } from 'node:fs'
 import type { IncomingMessage } from 'node:http'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
+import type { z } from 'zod'
+import type { pairState } from '../../api/contract/pair.ts'
 import { createMajorityLease, type MajorityLease } from '../../failover/lease/majority.ts'
 import type { NodeStatus } from '../../failover/node.ts'
 import type { Timings } from '../../failover/timings.ts'
@@ -14,11 +17,13 @@ import {
   completeIn,
   stepAcknowledging,
 } from '../../failover/vote/acknowledging.ts'
-import { createOwnVoter, voteFile } from '../../failover/vote/own-voter.ts'
+import { meaningOf } from '../../failover/vote/enrolling.ts'
+import { beginRoll, createOwnVoter, voteFile } from '../../failover/vote/own-voter.ts'
 import { createVoteLine } from '../../failover/vote/vote-line.ts'
 import { createVoterLines } from '../../failover/vote/voter-lines.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { Component } from '../../lib/component.ts'
+import { writeWhole } from '../../lib/files.ts'
 import type { Log } from '../../lib/log.ts'
 import type { Metrics } from '../../lib/metrics.ts'
 import type { Tally } from '../../lib/tally.ts'
@@ -40,16 +45,13 @@ export interface OwnDatabase extends Component {
   lead(term: number, signal: AbortSignal): Promise<void>
   /** What keeps this server from being active; undefined: nothing. */
   obstacle(): string | undefined
-  state(): OwnDatabaseState
+  /** As the API says it. */
+  view(): Replication
+  /** At a person's word this server takes over without a majority. @throws Error in words if it must not */
+  promote(by: string): Promise<void>
 }
 
-export interface OwnDatabaseState
-  extends ReturnType<ReturnType<typeof createReplicatedDatabase>['state']> {
-  /** Who votes, and who of them is there. */
-  voters: { name: string; present: boolean }[]
-  /** Whose disk changes wait for, in words. */
-  acknowledging: Acknowledging
-}
+export type Replication = NonNullable<z.output<typeof pairState>['replication']>
 
 /** Changes wait so long for a server that is missing. */
 const patienceMs = 3000
@@ -60,6 +62,17 @@ const keepMegabytes = 8192
 const lookBehindMs = 10_000
 /** The other server asks this one's voter more often. */
 const silentMs = 5000
+
+/** Lies there until the first database of a deployment is made: what is lost later is not begun anew. */
+const firstIn = (dataDir: string) => join(dataDir, 'first-database')
+
+/** Of the first server of a deployment: it may make a database, and votes alone. May be repeated. */
+export async function beginDeployment(dataDir: string, name: string): Promise<void> {
+  const file = join(dataDir, voteFile)
+  if (existsSync(file)) return
+  writeWhole(firstIn(dataDir), '', 0o600)
+  await beginRoll(file, [name])
+}
 
 export interface OwnDatabaseDeps {
   clock: Clock
@@ -96,6 +109,7 @@ export function createOwnDatabase(deps: OwnDatabaseDeps, config: OwnDatabaseConf
   const password = keyFor('own-database', config.key).toString('hex')
   const urlOf = (hosts: string) => `postgresql://keepwatch:${password}@${hosts}/keepwatch`
   let acknowledging: Acknowledging = { kind: 'alone' }
+  let sentence = 'no server follows'
   /** What a majority of voters has heard last. */
   let heard = { complete: '', term: 0 }
   let awaited: { term: number; heard(): void; giveUp(reason: unknown): void } | undefined
@@ -142,7 +156,7 @@ export function createOwnDatabase(deps: OwnDatabaseDeps, config: OwnDatabaseConf
       ...{ dataDir: join(dataDir, 'database'), port, self: name, password, keepMegabytes },
       other: () => deps.other()?.name,
       upstream: () => urlOf(`127.0.0.1:${otherPort}`),
-      mayCreate: isFirst,
+      mayCreate: () => isFirst(),
     },
   )
   const lease = createMajorityLease(
@@ -168,17 +182,14 @@ export function createOwnDatabase(deps: OwnDatabaseDeps, config: OwnDatabaseConf
     { self: name },
   )
 
-  /** By what `keepwatch init` has written, nobody has ever been active: there is nothing to be copied. */
-  function isFirst(): boolean {
-    const { grant, roll } = own.kept()
-    return roll !== undefined && roll.term === 0 && (grant === undefined || grant.holder === name)
-  }
+  const isFirst = () => existsSync(firstIn(dataDir))
 
   function decide(event: AcknowledgingEvent) {
     const rules = { self: name, patienceMs, settleMs }
     const taken = stepAcknowledging(acknowledging, event, rules, clock.monotonic())
     if (taken.state.kind !== acknowledging.kind) deps.log.info(taken.sentence)
     acknowledging = taken.state
+    if (event.type === 'looked' || taken.waitFor !== undefined) sentence = taken.sentence
     return taken.waitFor
   }
 
@@ -256,6 +267,7 @@ export function createOwnDatabase(deps: OwnDatabaseDeps, config: OwnDatabaseConf
         signal.throwIfAborted()
         return database.lead(term)
       }).finally(() => signal.removeEventListener('abort', giveUp))
+      rmSync(firstIn(dataDir), { force: true })
     },
 
     obstacle() {
@@ -267,13 +279,42 @@ export function createOwnDatabase(deps: OwnDatabaseDeps, config: OwnDatabaseConf
       return lacks ? 'it lacks changes that were acknowledged without it' : undefined
     },
 
-    state() {
-      const present = lines.present().map(each => each.name)
+    view() {
+      const { copied, doing, follower, lastError } = database.state()
+      const there = new Map(lines.present().map(({ grant, name: voter }) => [voter, grant]))
+      const voters = lease.roll().voters.map(voter => ({
+        ...{ name: voter, present: there.has(voter) },
+        votedFor: there.get(voter)?.holder ?? null,
+        term: there.get(voter)?.term ?? null,
+      }))
       return {
-        ...database.state(),
-        voters: lease.roll().voters.map(each => ({ name: each, present: present.includes(each) })),
-        acknowledging,
+        ...{ voters, votersMean: meaningOf(voters), doing },
+        copied:
+          copied && doing === 'copies'
+            ? { ...copied, totalBytes: copied.totalBytes ?? null }
+            : null,
+        copyError: doing === 'copies' ? (lastError ?? null) : null,
+        follower: follower
+          ? {
+              ...{ name: follower.follower, synchronous: follower.synchronous },
+              ...{ behindBytes: follower.behindBytes, behindMs: follower.behindMs ?? null },
+            }
+          : null,
+        together: doing === 'leads' ? acknowledging.kind === 'together' : null,
+        changes: doing === 'leads' ? sentence : null,
       }
+    },
+
+    async promote(by) {
+      const { active, peer, role } = deps.status()
+      if (role === 'active') throw new Error('it is active already')
+      if (peer?.evidence.kind === 'alive' && peer.evidence.role === 'active') {
+        throw new Error(`${active} is active and answers: hand over there instead`)
+      }
+      const { doing, there } = database.state()
+      if (!there || doing === 'copies') throw new Error('it has no whole copy of the database')
+      deps.log.warn({ by }, 'takes over without a majority, at a person’s word')
+      await own.overrule(name)
     },
   }
 }

@@ -16,6 +16,8 @@ export function createPairView(
   deps: Pick<FailoverNode, 'status' | 'onChange' | 'onHeartbeat'> & {
     directory: Directory
     engineReady(): boolean
+    /** Undefined: the servers share a database. */
+    replication?: (() => PairState['replication']) | undefined
   },
   config: { name: string; timings: PairState['timings']; ownConsole: () => string },
 ): PairView & {
@@ -83,6 +85,7 @@ export function createPairView(
       },
       timings: config.timings,
       database: directory.database(),
+      replication: deps.replication?.() ?? null,
       paused: paused ? { ...paused, until: paused.until?.toISOString() ?? null } : null,
       address: { ...address, fault: address?.fault ?? null },
       operation: directory.operation(),

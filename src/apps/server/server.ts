@@ -213,6 +213,7 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
       ...{ tally, state, directory, receiver, shared, pairSettings },
       node: { status: () => node.status() },
       console: lastingConsoleUrl,
+      ...(foundation.own ? { replication: foundation.own.view } : {}),
     },
     { name, opened },
   )
@@ -256,7 +257,10 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
       record: change => state.roleChanges.append(change),
       die,
     },
-    { name, incarnation, version, timings },
+    {
+      ...{ name, incarnation, version, timings },
+      ...(foundation.keeper ? { keeper: foundation.keeper } : {}),
+    },
   )
 
   const drills = createDrills(
@@ -298,7 +302,7 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
   const linkRoutes = [...shared.routes, ...setup.linkRoutes, ...(home ? versionRoutes(home) : [])]
 
   const pair = createPairView(
-    { ...node, directory, engineReady: telemetry.ready },
+    { ...node, directory, engineReady: telemetry.ready, replication: foundation.own?.view },
     {
       name,
       ownConsole: consoleUrl,
@@ -334,6 +338,7 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
         requestBackup: (id, by) => backups.request(id, by),
         leadership: { pause, resume },
         switchover: handOver,
+        promote: foundation.promote,
         drill: drills.begin,
         async upgrade(request) {
           const id = randomUUID()

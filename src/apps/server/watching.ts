@@ -11,6 +11,7 @@ import type { ActiveWork } from './active-work.ts'
 import type { Directory } from './directory.ts'
 import { createNotices, type Notices } from './notices.ts'
 import type { Opened } from './opened.ts'
+import type { Replication } from './own-database.ts'
 import type { PairSettingsWatch } from './pair-settings.ts'
 import type { SharedFiles } from './shared-files.ts'
 import type { State } from './state.ts'
@@ -38,6 +39,8 @@ export function createWatching(
     receiver: Pick<Receiver, 'collectors'>
     shared: SharedFiles
     pairSettings: Pick<PairSettingsWatch, 'current'>
+    /** Undefined: the servers share a database. */
+    replication?(): Replication
     /** URL at which people find the active, also later. */
     console(): string
   },

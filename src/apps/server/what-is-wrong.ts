@@ -17,12 +17,15 @@ import {
   type SyncLag,
 } from './conditions.ts'
 import type { Directory } from './directory.ts'
+import type { Replication } from './own-database.ts'
 import type { VitalsWatch } from './vitals.ts'
 
 /** Asks every part of the server what is wrong. */
 export function createWhatIsWrong(deps: {
   clock: Clock
   node: Pick<FailoverNode, 'status'>
+  /** Undefined: the servers share a database. */
+  replication?(): Replication
   directory: Directory
   receiver: Pick<Receiver, 'collectors'>
   vitals: Pick<VitalsWatch, 'now'>
@@ -49,6 +52,7 @@ export function createWhatIsWrong(deps: {
       vitals: deps.vitals.now(),
       folderFault: folder.fault?.text ?? folder.spool?.error,
       sync: lagOf(deps.files.state(), clock.wall()),
+      replication: deps.replication?.(),
     }
   }
 

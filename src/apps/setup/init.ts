@@ -5,7 +5,6 @@ import { networkInterfaces } from 'node:os'
 import { join, relative } from 'node:path'
 import type { z } from 'zod'
 import type { Finding } from '../../failover/preflight/finding.ts'
-import { beginRoll, voteFile } from '../../failover/vote/own-voter.ts'
 import { databaseTargets } from '../../lib/database-hosts.ts'
 import { writeWhole } from '../../lib/files.ts'
 import { readSettings } from '../../lib/settings.ts'
@@ -17,6 +16,7 @@ import {
   type Subject,
   writeIdentity,
 } from '../../lib/tls.ts'
+import { beginDeployment } from '../server/own-database.ts'
 import { serverSettings } from '../server/settings.ts'
 import {
   keyIn,
@@ -121,7 +121,7 @@ export async function initialize(options: InitOptions): Promise<Initialized> {
   const missing = findings.filter(({ id, result }) => result === 'failure' && needed.includes(id))
   const written = missing.length === 0 || options.force
   if (written && options.database === undefined) {
-    await beginRoll(join(options.data, voteFile), [name])
+    await beginDeployment(options.data, name)
   }
   if (written) writeSettings(layout.settings, settings, 'keepwatch init')
   return { layout, url, findings, written, password }

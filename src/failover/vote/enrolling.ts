@@ -25,6 +25,27 @@ export interface EnrollingConfig {
   goneMs: number
 }
 
+/** What so many voters mean, for people; the first is the server that says it. */
+export function meaningOf(voters: readonly { name: string; present: boolean }[]): string {
+  const { length } = voters
+  const needed = majorityOf(length)
+  const there = voters.filter(({ present }) => present).length
+  const missing = voters.flatMap(({ name, present }) => (present ? [] : [name])).join(', ')
+  if (length === 0) return 'it is not known yet who votes'
+  if (there < needed) {
+    return `${there} of ${length} voters are there, and it takes ${needed}: nobody can become active, or stay so; missing: ${missing}`
+  }
+  if (length === 1) {
+    return `${voters[0]!.name} alone votes: it goes on whatever becomes of the other server, and a takeover is by hand; with a collector or a witness it would be automatic`
+  }
+  const spare = there - needed
+  const may = spare === 0 ? 'none of them may be away' : `${spare} of them may be away`
+  const even = length % 2 === 0 ? ', no more than with one voter less' : ''
+  return missing === ''
+    ? `${length} voters: ${may}${even}`
+    : `${there} of ${length} voters are there, ${spare === 0 ? 'as many as it takes' : `${spare} more than it takes`}; missing: ${missing}`
+}
+
 /**
  * The next step, one voter more or less, of which the active is always one.
  *

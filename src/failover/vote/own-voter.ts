@@ -10,8 +10,10 @@ import {
   type Answer,
   answer,
   type Kept,
+  overruled,
   type Request,
   startedVoter,
+  type Voter,
   type VoterRules,
 } from './voter.ts'
 import { keptForm } from './words.ts'
@@ -23,6 +25,11 @@ export interface OwnVoter {
   stop(): Promise<void>
   /** One after the other. @throws Error if it cannot be written down: it has then said nothing */
   ask(request: Request): Promise<Answer>
+  /**
+   * At a person's word: this server alone votes from now on, and what was granted to another has ended.
+   * The other may go on working as long as it does not hear of it.
+   */
+  overrule(server: string): Promise<void>
   /** What it has granted last, and who votes as far as it has heard. */
   kept(): Kept
 }
@@ -65,7 +72,13 @@ export function createOwnVoter(
   async function give(request: Request): Promise<Answer> {
     if (!running) throw new Error('the voter has stopped')
     const given = answer(voter, request, rules, clock.monotonic())
-    const text = written(given.voter)
+    await become(given.voter)
+    return given.answer
+  }
+
+  /** On the disk before anybody hears of it. */
+  async function become(next: Voter) {
+    const text = written(next)
     if (text !== written(voter)) {
       try {
         await writeDurably(file, `${text}\n`, 0o600)
@@ -74,8 +87,14 @@ export function createOwnVoter(
         throw error
       }
     }
-    voter = given.voter
-    return given.answer
+    voter = next
+  }
+
+  /** One after the other. */
+  function inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const done = tail.then(work)
+    tail = done.catch(() => {})
+    return done
   }
 
   return {
@@ -88,11 +107,8 @@ export function createOwnVoter(
       running = false
       await tail
     },
-    ask(request) {
-      const asked = tail.then(() => give(request))
-      tail = asked.catch(() => {})
-      return asked
-    },
+    ask: request => inTurn(() => give(request)),
+    overrule: server => inTurn(() => become(overruled(voter, server))),
     kept: () => voter,
   }
 }

@@ -13,7 +13,7 @@ import { acceptUpgrade, refuseUpgrade } from '../../lib/upgraded.ts'
 import type { Electorate } from '../lease/majority.ts'
 import { eachLine } from './lines.ts'
 import type { OwnVoter } from './own-voter.ts'
-import type { Answer, Request } from './voter.ts'
+import type { Answer, Grant, Request } from './voter.ts'
 import { answerLine } from './words.ts'
 
 /** Where a voter offers its vote; a request with `Upgrade`. */
@@ -24,7 +24,7 @@ export interface VoterLines extends Electorate {
   /** Takes a voter's connection. @returns false if it is not for here */
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): boolean
   /** Whose line is open, in the roll or not; this server’s own voter first. */
-  present(): { name: string; role: VoterRole }[]
+  present(): { name: string; role: VoterRole; grant: Grant | undefined }[]
   /** Ends every line. */
   stop(): void
 }
@@ -34,6 +34,8 @@ export type VoterRole = 'server' | 'collector' | 'witness'
 interface Line {
   role: VoterRole
   socket: Duplex
+  /** As it said last. */
+  grant: Grant | undefined
   waiting: Map<number, (answer: Answer) => void>
 }
 
@@ -59,7 +61,7 @@ export function createVoterLines(
 
   function open(voter: string, role: VoterRole, socket: Duplex, head: Buffer) {
     lines.get(voter)?.socket.destroy()
-    const line: Line = { role, socket, waiting: new Map() }
+    const line: Line = { role, socket, grant: undefined, waiting: new Map() }
     lines.set(voter, line)
     socket.on('error', () => {})
     // Whoever does not vote is asked nothing else, and would take the line for dead.
@@ -79,6 +81,7 @@ export function createVoterLines(
         socket.destroy()
         return
       }
+      line.grant = said.data.answer.grant
       line.waiting.get(said.data.id)?.(said.data.answer)
       line.waiting.delete(said.data.id)
     })
@@ -106,8 +109,8 @@ export function createVoterLines(
 
   return {
     present: () => [
-      { name: config.server, role: 'server' },
-      ...[...lines].map(([name, { role }]) => ({ name, role })),
+      { name: config.server, role: 'server', grant: deps.own.kept().grant },
+      ...[...lines].map(([name, { grant, role }]) => ({ name, role, grant })),
     ],
 
     upgrade(request, socket, head) {

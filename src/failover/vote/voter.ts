@@ -115,6 +115,27 @@ export function startedVoter(
   }
 }
 
+/**
+ * At a person's word the server's own voter is the only one, and free: a term above all that it knows. What
+ * was acknowledged without that server, and who has stopped takeovers, is for the person to judge.
+ */
+export function overruled(voter: Voter, server: string): Voter {
+  const { grant, roll } = voter
+  const term = Math.max(grant?.term ?? 0, roll?.term ?? 0) + 1
+  return {
+    ...voter,
+    grant: grant && {
+      ...grant,
+      released: true,
+      intended: undefined,
+      complete: [],
+      paused: undefined,
+    },
+    roll: { term, version: 0, voters: [server] },
+    silentUntil: Number.NEGATIVE_INFINITY,
+  }
+}
+
 /** The voter that gives the answer; the grant, if it is another, must be on the disk before. */
 export function answer(
   voter: Voter,

@@ -103,6 +103,8 @@ export function createDatabase(
   config: DatabaseConfig,
 ): Database {
   let stopped = true
+  /** Its tables are there. */
+  let prepared = false
   const tally = createTally<'away' | 'outcome-unknown' | 'term-over' | 'failed' | 'connection'>(
     deps,
     { name: 'database_failures', help: 'Failed statements and lost connections, by reason' },
@@ -155,6 +157,7 @@ export function createDatabase(
     stopped = false
     await prepareSchema()
     if (stopped) throw new Error('stopped while starting')
+    prepared = true
   }
 
   async function prepareSchema() {
@@ -178,7 +181,8 @@ export function createDatabase(
   }
 
   async function acquire(): Promise<pg.PoolClient> {
-    if (stopped) throw new Error('the database has not been started')
+    if (!prepared)
+      throw new DatabaseAway('the database has not been reached yet', 'nothing-written')
     return pool.acquire()
   }
 
@@ -208,6 +212,7 @@ export function createDatabase(
 
   async function stop() {
     stopped = true
+    prepared = false
     await pool.stop()
   }
 

@@ -57,6 +57,7 @@ function createFakePair({ b = urlB, page = urlA, moves = false } = {}) {
       heartbeat: { counter: 1, ageMs: pair.ageMs, recentMs: [] },
       timings: { heartbeatMs: 1000, leaseMs: 10_000, timeoutMs: 60_000 },
       database: { reachable: true, latencyMs: 1 },
+      replication: null,
       paused: null,
       address: {
         type: moves ? ('virtual-ip' as const) : ('none' as const),

@@ -28,6 +28,7 @@ export const routes: Routes = {
   watchPair: ['GET', '/pair/live', false],
   pausePair: ['POST', '/pair/pause', true],
   resumePair: ['POST', '/pair/resume', true],
+  promotePair: ['POST', '/pair/promote', false],
   startDrill: ['POST', '/pair/drill', true],
   getOperation: ['GET', '/pair/operations/:id', false],
   listOperations: ['GET', '/pair/operations', false],

@@ -12,6 +12,7 @@ import { Notices } from '../pair/notices.tsx'
 import { OperationPanel } from '../pair/operation.tsx'
 import { Operations } from '../pair/operations.tsx'
 import { PairPicture } from '../pair/picture.tsx'
+import { Replication } from '../pair/replication.tsx'
 import { addressName, conditionOf, troublesOf } from '../pair/troubles.ts'
 import { Figure, Panel, Tag } from '../parts/panel.tsx'
 import { Loading } from '../parts/states.tsx'
@@ -49,6 +50,7 @@ export function FailoverPage() {
       <h1 className="sr-only">Failover</h1>
       <PairFigures pair={pair} />
       <PairPanel pair={pair} onDrill={open} />
+      <Replication pair={pair} />
       {opened !== undefined && (
         <OperationPanel
           key={opened}
@@ -100,7 +102,11 @@ function PairFigures({ pair }: { pair: PairState }) {
               ? 'reachable'
               : formatDuration(pair.database.latencyMs)
         }
-        foot={`of the state, as ${pair.self} sees it`}
+        foot={
+          pair.replication === null
+            ? `of the state, as ${pair.self} sees it`
+            : 'each server’s own, of which the active’s leads'
+        }
       />
     </div>
   )

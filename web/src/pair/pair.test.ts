@@ -48,6 +48,7 @@ function pairOf(change: Partial<PairState> = {}): PairState {
     heartbeat: { counter: 7, ageMs: 300, recentMs: [1000, 1000] },
     timings,
     database: { reachable: true, latencyMs: 1 },
+    replication: null,
     paused: null,
     address: { type: 'virtual-ip', what: ['192.0.2.10/24'], held: true, fault: null },
     operation: null,
