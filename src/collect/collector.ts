@@ -295,15 +295,20 @@ export function createCollector(
 
   function destination({ name, url }: NamedServer): Destination {
     const lane = pair && (name === pair.own ? ('own' as const) : ('other' as const))
-    return {
-      name,
-      url,
-      delivery: createDelivery(
-        { ...deps, spool, ...(settlement ? { settlement } : {}) },
-        { server: { name, url }, ...(lane ? { pair: lane } : {}) },
-      ),
-      reports: undefined,
-    }
+    const delivery = createDelivery(
+      {
+        ...{ ...deps, spool, ...(settlement ? { settlement } : {}) },
+        // What it says of other servers is known before a segment is removed because it has it.
+        onReached: () => report(name, delivery),
+      },
+      { server: { name, url }, ...(lane ? { pair: lane } : {}) },
+    )
+    return { name, url, delivery, reports: undefined }
+  }
+
+  async function report(to: string, delivery: Delivery) {
+    const answer = await delivery.report(collector.state())
+    if (answer !== undefined && follower.heard(to, answer)) setServers(follower.servers())
   }
 
   async function open(to: Destination) {
@@ -315,9 +320,8 @@ export function createCollector(
       if (others.includes(to.name) && reception?.role().active && reception.fresh()) {
         await to.delivery.alive()
       }
-      const answer = await to.delivery.report(collector.state())
+      await report(to.name, to.delivery)
       reporting = false
-      if (answer !== undefined && follower.heard(to.name, answer)) setServers(follower.servers())
     }, reportMs)
   }
 

@@ -93,11 +93,16 @@ async function receiver(
 }
 const spoolOf = (...servers: string[]) =>
   started(createSpool(parts(), { dir: join(dir, 'spool'), quotaBytes: 1e9, servers }))
-async function delivery(spool: Spool, name: string, port: number) {
+async function delivery(
+  spool: Spool,
+  name: string,
+  port: number,
+  deps: { onReached?(): Promise<void> } = {},
+) {
   const identity = await authority.issue({ role: 'collector', name: 'c', hosts: [] })
   return started(
     createDelivery(
-      { ...parts(), spool, identity },
+      { ...parts(), ...deps, spool, identity },
       { server: { name, url: `https://127.0.0.1:${port}` } },
     ),
   )
@@ -138,6 +143,25 @@ describe('delivery', () => {
     await delivery(spool, 'a', server.port)
     await vi.waitFor(() => expect(spool.waiting('a')).toBe(0), 5000)
     expect(sorted(inserts)).toEqual([3, 5])
+  })
+
+  test('waits for what it learns of other servers, and keeps for them what this one has', async () => {
+    const { store, inserts } = memoryStore()
+    const server = await receiver(store)
+    const spool = await spoolOf('a')
+    await seal(spool, 3)
+    const { promise: learnt, resolve: learn } = Promise.withResolvers<void>()
+    const lane = await delivery(spool, 'a', server.port, {
+      async onReached() {
+        await learnt
+        spool.setServers(['a', 'b'])
+      },
+    })
+    await vi.waitFor(() => expect(lane.state().reachable).toBe(true), 5000)
+    expect(inserts).toEqual([])
+    learn()
+    await vi.waitFor(() => expect(spool.waiting('a')).toBe(0), 5000)
+    expect(spool.waiting('b')).toBe(3)
   })
 
   test('brings every column in its own type to a server that knows no other', async () => {

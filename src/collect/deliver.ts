@@ -94,6 +94,8 @@ export function createDelivery(
     clock: Clock
     /** In a pair. */
     settlement?: Settlement
+    /** At each connection; awaited before anything is delivered. */
+    onReached?(): Promise<void>
   },
   config: DeliveryConfig,
 ): Delivery {
@@ -136,6 +138,7 @@ export function createDelivery(
         if (settlement !== undefined && config.pair === 'other') {
           await clearReceived(settlement.own, signal)
         }
+        await deps.onReached?.()
         await deliverAll(signal)
       } catch (error) {
         session.abort()

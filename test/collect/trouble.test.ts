@@ -56,15 +56,20 @@ const nowhere = 9
 
 test('a collector that was told of one server learns of the other, and delivers to both', async () => {
   const pair = createPair(lab)
-  const a = await pair.start('a')
+  await (await pair.start('a')).program.kill('SIGKILL')
   const { program, ports, state } = await lab.collector(
     settingsOf(spool, { a: pair.linkPort('a') }),
   )
-  await sendNumbers(ports.syslog_udp, 0, 100)
+  const sealed = async () => (await state()).kinds.find(({ kind }) => kind === 'syslog')!.sealed
+  for (let part = 0; part < 2; part++) {
+    await sendNumbers(ports.syslog_udp, 50 * part, 50 * (part + 1))
+    await until('it is sealed', async () => (await sealed()) > part)
+  }
+  const a = await pair.start('a')
   await until('it has learnt', async () => (await state()).deliveries.length === 2)
   const b = await pair.start('b')
   await sendNumbers(ports.syslog_udp, 100, 200)
-  await until('b has what came', has('b', 100))
+  await until('b has everything, also what came before it was known', has('b', 200))
   await until('a has everything', has('a', 200))
   await program.kill('SIGKILL')
   const again = await lab.collector(settingsOf(spool, { a: pair.linkPort('a') }))
@@ -74,6 +79,7 @@ test('a collector that was told of one server learns of the other, and delivers 
   await a.servers(['a'])
   await sendNumbers(again.ports.syslog_udp, 200, 300)
   await until('it is forgotten', async () => (await again.state()).deliveries.length === 1)
+  await until('a has everything', has('a', 300))
   await until('nothing waits for it', async () =>
     (await again.state()).kinds.every(({ backlog }) => backlog === 0),
   )

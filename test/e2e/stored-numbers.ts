@@ -13,7 +13,14 @@ export interface Numbers {
   distinct: number
   least: number
   greatest: number
+  /** Runs of numbers between the least and the greatest that are not there, `first-last`. */
+  missing: string[]
 }
+
+/** Each number from 1 to `count`, once. */
+export const eachOnce = (count: number): Numbers => ({
+  ...{ rows: count, distinct: count, least: 1, greatest: count, missing: [] },
+})
 
 /** A stopped server's telemetry, opened from its folder to be asked. */
 export async function openStored(dataDir: string, server: string) {
@@ -43,20 +50,28 @@ export async function storedNumbers(
 ): Promise<{ flows: Numbers; messages: Numbers }> {
   const stored = await openStored(dataDir, server)
   try {
-    const numbers = async (sql: string) => (await stored.query<Numbers>(sql))[0]!
+    const numbers = async (from: string): Promise<Numbers> => {
+      const [counted] = await stored.query<Omit<Numbers, 'missing'>>(
+        `SELECT count() AS rows, uniqExact(number) AS distinct, min(number) AS least,
+           max(number) AS greatest FROM (${from})`,
+      )
+      const gaps = await stored.query<{ gap: string }>(
+        `SELECT concat(toString(before + 1), '-', toString(number - 1)) AS gap
+         FROM (
+           SELECT number, lagInFrame(number, 1, number) OVER (ORDER BY number) AS before
+           FROM (SELECT DISTINCT number FROM (${from}))
+         )
+         WHERE number > before + 1 ORDER BY number LIMIT 50`,
+      )
+      return { ...counted!, missing: gaps.map(({ gap }) => gap) }
+    }
     return {
       flows: await numbers(
-        `SELECT count() AS rows, uniqExact(packets) AS distinct, min(packets) AS least,
-           max(packets) AS greatest
-         FROM flow WHERE exporter = toIPv6('127.9.0.1')`,
+        `SELECT packets AS number FROM flow WHERE exporter = toIPv6('127.9.0.1')`,
       ),
       messages: await numbers(
-        `SELECT count() AS rows, uniqExact(number) AS distinct, min(number) AS least,
-           max(number) AS greatest
-         FROM (
-           SELECT toUInt64OrZero(extract(raw, 'number=(\\\\d+)')) AS number FROM syslog
-           WHERE sender = toIPv6('127.9.0.1')
-         )`,
+        `SELECT toUInt64OrZero(extract(raw, 'number=(\\\\d+)')) AS number FROM syslog
+         WHERE sender = toIPv6('127.9.0.1')`,
       ),
     }
   } finally {

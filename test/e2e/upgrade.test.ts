@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { manifestFile } from '../../src/apps/upgrade/home.ts'
-import { storedNumbers } from './stored-numbers.ts'
+import { eachOnce, storedNumbers } from './stored-numbers.ts'
 import {
   type Name,
   names,
@@ -266,9 +266,8 @@ describe('an upgrade of a pair', () => {
         `${name}: ${sent.flows} flows sent, ${sent.flows - flows.distinct} lost, ${flows.rows - flows.distinct} doubled; ` +
           `${sent.messages} messages sent, ${sent.messages - messages.distinct} lost, ${messages.rows - messages.distinct} doubled\n`,
       )
-      const all = (count: number) => ({ rows: count, distinct: count, least: 1, greatest: count })
-      expect(flows).toEqual(all(sent.flows))
-      expect(messages).toEqual(all(sent.messages))
+      expect(flows).toEqual(eachOnce(sent.flows))
+      expect(messages).toEqual(eachOnce(sent.messages))
     }
   })
 })
