@@ -59,6 +59,7 @@ function pathOf(name: EndpointName): string {
     '/traffic/progress/:ask': '7c9e6679-7425-40de-944b-e07fc1f90ae7',
     '/snmp-accesses/:id': ids.snmpAccess,
     '/pair/operations/:id': ids.operation,
+    '/pair/left-behind/:id/seen': '1',
   }
   return `${basePath}${path.replace(/:(id|address|ask)/, id[path] ?? '')}${samples[name]?.query ?? ''}`
 }

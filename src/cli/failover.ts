@@ -36,6 +36,7 @@ export function failoverCommand(): Command {
     .addCommand(promoteCommand())
     .addCommand(pauseCommand())
     .addCommand(resumeCommand())
+    .addCommand(leftBehindCommand())
     .addCommand(drillCommand())
     .addCommand(historyCommand())
 }
@@ -137,9 +138,25 @@ function statusCommand(): Command {
       if (pair.active === null) process.exitCode = 1
       if (options.json) return print(JSON.stringify(pair))
       const { conditions } = await client.call(noticeEndpoints.listConditions)
-      print([describePair(pair), ...conditions.map(({ text }) => `  WRONG  ${text}`)].join('\n'))
+      const wrong = conditions.map(({ text }) => `  WRONG  ${text}`)
+      print([describePair(pair), ...wrong, ...(await unseenOf(client, pair))].join('\n'))
     },
   )
+}
+
+/** Nothing while the database is away: the rest is to be seen all the same. */
+async function unseenOf(client: Client, { replication }: Pair): Promise<string[]> {
+  if (replication === null) return []
+  const query = { limit: '20' }
+  const { leftBehind } = await client
+    .call(pairEndpoints.listLeftBehind, { query })
+    .catch(() => ({ leftBehind: [] }))
+  return leftBehind
+    .filter(({ seenAt }) => seenAt === null)
+    .map(
+      ({ changeCount, server, unread }) =>
+        `  LEFT BEHIND by ${server}: ${unread === null ? `${changeCount} changes` : 'its database'}; \`keepwatch failover left-behind\` lists them`,
+    )
 }
 
 function describePair(pair: Pair): string {
@@ -265,6 +282,41 @@ function resumeCommand(): Command {
     await openClient(options).call(pairEndpoints.resumePair, { body: {} })
     print(options.json ? JSON.stringify({ paused: false }) : 'Takeovers are possible again.')
   })
+}
+
+function leftBehindCommand(): Command {
+  return command('left-behind', 'changes that a server had made and the one after it lacked')
+    .option('--seen <number>', 'somebody has looked at it: its alarm ends')
+    .action(async (options: Common & { seen?: string }) => {
+      const client = openClient(options)
+      if (options.seen !== undefined) {
+        const id = options.seen
+        if (!/^\d+$/.test(id)) throw new Error('--seen: must be a number of the list')
+        const seen = await client.call(pairEndpoints.seeLeftBehind, { params: { id }, body: {} })
+        return print(options.json ? JSON.stringify(seen) : `${id} was seen by ${seen.seenBy}.`)
+      }
+      const { leftBehind } = await client.call(pairEndpoints.listLeftBehind, {
+        query: { limit: '100' },
+      })
+      if (options.json) return print(JSON.stringify(leftBehind))
+      for (const left of leftBehind) print(describeLeft(left))
+      if (leftBehind.length === 0) print('Nothing was left behind so far.')
+    })
+}
+
+function describeLeft(
+  left: z.output<typeof pairEndpoints.listLeftBehind.response>['leftBehind'][number],
+): string {
+  const { changeCount, changes, found, id, kept, seenBy, server, unread } = left
+  const seen = seenBy === null ? 'not seen yet' : `seen by ${seenBy}`
+  const what = unread === null ? `${changeCount} changes` : `its database, unread: ${unread}`
+  return [
+    `${id}  ${local(found)}  ${server}: ${what} (${seen}), kept there in ${kept}`,
+    ...changes.map(
+      ({ action, at, subject, who }) => `     ${local(at)}  ${who}: ${action} ${subject}`,
+    ),
+    ...(changeCount > changes.length ? [`     and ${changeCount - changes.length} more`] : []),
+  ].join('\n')
 }
 
 function drillCommand(): Command {

@@ -29,6 +29,7 @@ import { createJobStore } from '../../src/store/postgres/job-store.ts'
 import { createJobs } from '../../src/store/postgres/jobs.ts'
 import { createJoinTokens } from '../../src/store/postgres/join-tokens.ts'
 import { pause, readLeadership, resume } from '../../src/store/postgres/leadership.ts'
+import { createLeftBehinds } from '../../src/store/postgres/left-behinds.ts'
 import { createNameLists } from '../../src/store/postgres/name-lists.ts'
 import { createOperations } from '../../src/store/postgres/operations.ts'
 import { createOutbox } from '../../src/store/postgres/outbox.ts'
@@ -178,6 +179,7 @@ export function createApiServer(config: {
         nameLists: createNameLists({ database }),
         namesChanged: () => {},
         interfaces: createInterfaces({ database }),
+        leftBehinds: createLeftBehinds({ database }),
         snmpAccesses: createSnmpAccesses({ database }, { key }),
         interfaceNames: { state: () => [], nudge() {} },
         versions,

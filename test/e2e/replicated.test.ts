@@ -4,12 +4,15 @@
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import type { z } from 'zod'
 import { deviceEndpoints } from '../../src/api/contract/devices.ts'
+import type { pairEndpoints } from '../../src/api/contract/pair.ts'
+import { watchEndpoints } from '../../src/api/contract/watch.ts'
 import { openClient } from '../../src/cli/client.ts'
 import { freePort } from '../../src/lib/ports.ts'
 import { type CollectorProgram, startCollector } from './collector.ts'
@@ -20,6 +23,7 @@ import { eachOnce, storedNumbers } from './stored-numbers.ts'
 vi.setConfig({ testTimeout: 240_000 })
 
 type Name = 'kw1' | 'kw2'
+type LeftBehind = z.output<typeof pairEndpoints.listLeftBehind.response>['leftBehind'][number]
 let folder: string
 let operator: ReturnType<typeof createOperator>
 let collector: CollectorProgram | undefined
@@ -27,6 +31,8 @@ let sender: ChildProcess | undefined
 let sent = { flows: 0, messages: 0 }
 const servers = new Map<Name, Background>()
 const links = new Map<Name, number>()
+/** Devices that are made while one server is there alone, before the other takes over by hand. */
+const onOneAlone = [900_001, 900_002, 900_003]
 
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'keepwatch-e2e-replicated-'))
@@ -207,8 +213,12 @@ describe('a pair whose servers share nothing', () => {
   test('without a majority takes over at a person’s word alone', async () => {
     sender!.send('stop')
     ;[sent] = await once(sender!, 'message')
+    await kill('kw2')
+    await until('kw1', ({ replication }) => replication?.together === false)
+    for (const number of onOneAlone) expect(await add('kw1', number)).toBe(true)
     await collector!.stop()
     await kill('kw1')
+    startServer('kw2')
     const alone = await until('kw2', ({ replication }) =>
       /nobody can become active/.test(replication?.votersMean ?? ''),
     )
@@ -231,6 +241,33 @@ describe('a pair whose servers share nothing', () => {
     startServer('kw1')
     const pair = await untilWhole('kw2')
     expect(rolesOf(pair)).toEqual({ kw1: 'standby', kw2: 'active' })
+  })
+
+  test('lists the changes that one had alone, and has kept them', async () => {
+    const [left] = await operator.told<LeftBehind[]>(
+      ...['failover', 'left-behind', ...operator.at('kw2')],
+    )
+    const names = onOneAlone.map(number => `n-${number}`)
+    expect(left).toMatchObject({ server: 'kw1', unread: null, seenAt: null })
+    expect(left!.changes.map(({ action, subject }) => `${action} ${subject}`)).toEqual(
+      names.map(name => `add device ${name}`),
+    )
+    const kept = readFileSync(left!.kept, 'utf8').trimEnd().split('\n')
+    const devices = kept.map(line => JSON.parse(line)).filter(({ table }) => table === 'devices')
+    expect(devices.map(({ row }) => row.name)).toEqual(names)
+    const there = await storedChanges('kw2')
+    expect(onOneAlone.filter(number => there.has(number))).toEqual([])
+    const { said } = await keepwatch(['failover', 'status', ...operator.at('kw2')])
+    expect(said).toMatch(/LEFT BEHIND by kw1: 3 changes/)
+    const client = openClient({ settings: operator.settingsOf('kw2') })
+    const wrong = async () => {
+      const query = { open: 'true' }
+      const { alarms } = await client.call(watchEndpoints.listAlarms, { query })
+      return alarms.some(({ text }) => /^3 changes that kw1 had made are not in force/.test(text))
+    }
+    await vi.waitUntil(wrong, { timeout: 30_000 })
+    await operator.told('failover', 'left-behind', '--seen', `${left!.id}`, ...operator.at('kw2'))
+    await vi.waitUntil(async () => !(await wrong()), { timeout: 30_000 })
   })
 
   test('has every flow and message that was sent, once, in both engines', async () => {

@@ -107,7 +107,8 @@ const database = createReplicatedDatabase(
     },
   },
   {
-    ...{ dataDir: join(dataDir, 'database'), port: settings.databasePort },
+    ...{ dataDir: join(dataDir, 'database'), leftBehind: join(dataDir, 'left-behind') },
+    port: settings.databasePort,
     ...{ self: name, other: () => other.name, mayCreate: () => settings.first },
     ...{ password: settings.password, keepMegabytes: 1024 },
     upstream: () => `postgresql://keepwatch:${settings.password}@127.0.0.1:${entry.port}/keepwatch`,

@@ -60,8 +60,11 @@ export interface LogsSearch extends RangeSearch {
   live?: '1'
 }
 
+/** What the page can list of what has been, beside the changes of role. */
+const pastLists = ['operations', 'left-behind', 'notices'] as const
+
 export interface FailoverSearch {
-  list?: 'operations' | 'notices'
+  list?: (typeof pastLists)[number]
   /** The one that is shown with its steps: also after the page has followed it to the other server. */
   operation?: string
 }
@@ -143,7 +146,7 @@ const failover = createRoute({
   validateSearch: (search: Raw): FailoverSearch => {
     const list = textOf(search.list)
     return present<FailoverSearch>({
-      list: list === 'operations' || list === 'notices' ? list : undefined,
+      list: pastLists.find(one => one === list),
       operation: textOf(search.operation),
     })
   },

@@ -125,6 +125,33 @@ const roleChange = z.object({
   sentence: z.string(),
 })
 
+/** What a server had that the active one lacks: it is kept there, and in force nowhere. */
+const leftBehind = z.object({
+  id: z.number().int(),
+  found: moment,
+  server: z.string(),
+  /** On that server: a file with all rows, or the database itself where that could not be read. */
+  kept: z.string(),
+  /** Why it could not be read. */
+  unread: z.string().nullable(),
+  /** In the file, by table. */
+  rows: z.record(z.string(), z.number().int()),
+  /** Oldest first; not all of them, if there are many. */
+  changes: z.array(
+    z.object({
+      at: moment,
+      who: z.string(),
+      action: z.string(),
+      subject: z.string(),
+      term: z.number().int(),
+    }),
+  ),
+  changeCount: z.number().int(),
+  /** When and by whom it was said that this was seen. */
+  seenAt: moment.nullable(),
+  seenBy: z.string().nullable(),
+})
+
 export const pairEndpoints = {
   getPair: endpoint({
     method: 'GET',
@@ -144,6 +171,26 @@ export const pairEndpoints = {
     write: false,
     query: z.object(paging),
     response: z.object({ changes: z.array(roleChange), next: z.string().nullable() }),
+  }),
+  listLeftBehind: endpoint({
+    method: 'GET',
+    path: '/pair/left-behind',
+    summary: 'What servers had that is in force nowhere, newest first',
+    tag: 'pair',
+    role: 'viewer',
+    write: false,
+    query: z.object(paging),
+    response: z.object({ leftBehind: z.array(leftBehind), next: z.string().nullable() }),
+  }),
+  seeLeftBehind: endpoint({
+    method: 'POST',
+    path: '/pair/left-behind/:id/seen',
+    summary: 'Somebody has looked at it: its alarm ends',
+    tag: 'pair',
+    role: 'operator',
+    write: true,
+    params: z.object({ id: z.coerce.number().int() }),
+    response: leftBehind,
   }),
   switchOver: endpoint({
     method: 'POST',

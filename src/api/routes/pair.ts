@@ -1,5 +1,5 @@
 import type { z } from 'zod'
-import type { operation, pairState } from '../contract/pair.ts'
+import type { operation, pairEndpoints, pairState } from '../contract/pair.ts'
 import { ApiError, type Handlers } from '../handler.ts'
 import { wire } from '../wire.ts'
 import type { Page, PageRequest, Write } from '../write.ts'
@@ -27,6 +27,13 @@ interface Operation {
   report: Record<string, unknown> | null
 }
 
+type LeftBehindSaid = z.output<typeof pairEndpoints.seeLeftBehind.response>
+
+interface LeftBehind extends Omit<LeftBehindSaid, 'found' | 'seenAt'> {
+  found: Date
+  seenAt: Date | null
+}
+
 export function pairRoutes<Tx>(deps: {
   /** The pair as this server sees it now. */
   view(): PairState
@@ -36,6 +43,10 @@ export function pairRoutes<Tx>(deps: {
   operations: {
     list(request: PageRequest): Promise<Page<Operation>>
     find(id: string): Promise<Operation | null>
+  }
+  leftBehinds: {
+    list(request: PageRequest): Promise<Page<LeftBehind>>
+    see(tx: Tx, id: number): Promise<LeftBehind | null>
   }
   leadership: {
     pause(tx: Tx, pause: { by: string; reason: string; until: Date | null }): Promise<unknown>
@@ -55,6 +66,8 @@ export function pairRoutes<Tx>(deps: {
   | 'getPair'
   | 'watchPair'
   | 'listRoleChanges'
+  | 'listLeftBehind'
+  | 'seeLeftBehind'
   | 'switchOver'
   | 'pausePair'
   | 'resumePair'
@@ -79,6 +92,20 @@ export function pairRoutes<Tx>(deps: {
     async listRoleChanges({ query }) {
       const { rows, next } = await deps.roleChanges.list(query)
       return { changes: wire(rows), next }
+    },
+
+    async listLeftBehind({ query }) {
+      const { rows, next } = await deps.leftBehinds.list(query)
+      return { leftBehind: wire(rows), next }
+    },
+
+    async seeLeftBehind({ caller, params }) {
+      const line = { action: 'see what was left behind', subject: `${params.id}` }
+      return write(caller, line, async tx => {
+        const seen = await deps.leftBehinds.see(tx, params.id)
+        if (seen !== null) return wire(seen)
+        throw new ApiError('not-found', `nothing that was left behind has the number ${params.id}`)
+      })
     },
 
     async switchOver({ caller }) {

@@ -105,6 +105,15 @@ export const conditionKinds = {
       'The standby lacks changes that were acknowledged, so it does not take over: if this server’s disk is lost, they are.',
     act: ['Bring the standby back; what it lacks it gets by itself.'],
   },
+  'changes-left-behind': {
+    class: selfMonitoring,
+    means:
+      'A server that was active had changes that the one after it lacked. It has kept them, and follows the other now.',
+    act: [
+      'See them on the page _Failover_, and make again those that are still wanted.',
+      'Say there that they were seen: then this ends.',
+    ],
+  },
   certificate: {
     class: selfMonitoring,
     means:

@@ -4,6 +4,7 @@ import type { NodeStatus } from '../../failover/node.ts'
 import { conditionKinds, explainAlarm } from './condition-kinds.ts'
 import { type ConditionsInput, conditionsNow, liveConditions } from './conditions.ts'
 import type { KnownServer } from './directory.ts'
+import type { Replication } from './own-database.ts'
 import type { Vitals } from './vitals.ts'
 
 const now = Date.parse('2026-11-22T01:00:00Z')
@@ -25,6 +26,7 @@ const well: ConditionsInput = {
   directory: { peer: () => ({ name: 'server-b' }) as KnownServer },
   collectors: [],
   failingDevices: [],
+  leftBehind: [],
 }
 
 const collector = (over: Partial<CollectorState> = {}) => ({
@@ -115,6 +117,65 @@ describe('of the pair it says', () => {
     const [found] = conditionsNow({ ...well, sync: { behindMs: 0, error: 'no space left' } })
     expect(found).toMatchObject({ key: 'sync-behind/pair', class: 'synchronization' })
     expect(found!.text).toContain('no space left')
+  })
+})
+
+describe('of servers with a database each it says', () => {
+  const replication = (over: Partial<Replication>): Replication => ({
+    voters: ['server-a', 'server-b', 'c1'].map(name => ({
+      ...{ name, present: true, votedFor: 'server-a', term: 3 },
+    })),
+    ...{ votersMean: '3 voters: 1 of them may be away', doing: 'leads', follower: null },
+    ...{ copied: null, copyError: null, together: true, changes: 'wait for server-b' },
+    ...over,
+  })
+  const one = (name: string, present: boolean) => ({ name, present, votedFor: null, term: null })
+  const left = {
+    ...{ id: 7, server: 'server-b', changeCount: 2, kept: '/data/x.jsonl', unread: null },
+  }
+
+  test('nothing where all voters are there and changes are on both disks', () => {
+    expect(keys({ replication: replication({}) })).toEqual([])
+  })
+  test('that a voter is missing', () => {
+    const voters = [one('server-a', true), one('server-b', true), one('c1', false)]
+    const missing = conditionsNow({
+      ...well,
+      replication: replication({ voters, votersMean: '2 of 3 voters are there' }),
+    })
+    expect(missing.map(({ key, text }) => [key, text])).toEqual([
+      ['voter-missing/server-a', '2 of 3 voters are there.'],
+    ])
+  })
+  test('that changes are on one disk alone, where there is another server', () => {
+    const alone = replication({ together: false, changes: 'server-b is away' })
+    expect(keys({ replication: alone })).toEqual(['warning changes-alone/server-a'])
+    expect(keys({ replication: alone, directory: { peer: () => undefined } })).toEqual([])
+  })
+  test('nothing as the standby: the active says it', () => {
+    const standby = { ...status, role: 'standby' } as NodeStatus
+    expect(keys({ status: standby, replication: replication({ together: false }) })).toEqual([])
+  })
+  test('that there is no majority, while alarms cannot be written', () => {
+    const away = { ...status, role: 'standby', database: 'away' } as NodeStatus
+    const votersMean = '1 of 3 voters is there, and it takes 2'
+    const input = { ...well, status: away, replication: replication({ votersMean }) }
+    expect(liveConditions(input)[0]).toMatchObject({
+      ...{ key: 'voters-away/server-a', severity: 'critical' },
+      text: 'server-a: 1 of 3 voters is there, and it takes 2.',
+    })
+  })
+  test('what a server had left behind, until somebody has seen it', () => {
+    const found = conditionsNow({
+      ...well,
+      leftBehind: [left, { ...left, id: 8, unread: 'it does not start' }],
+    })
+    expect(found.map(({ key }) => key)).toEqual([
+      'changes-left-behind/server-b/7',
+      'changes-left-behind/server-b/8',
+    ])
+    expect(found[0]!.text).toMatch(/^2 changes that server-b had made are not in force/)
+    expect(found[1]!.text).toMatch(/could not be read \(it does not start\); it is kept in/)
   })
 })
 

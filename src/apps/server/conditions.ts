@@ -2,6 +2,7 @@
 import type { Condition } from '../../alarms/watch.ts'
 import type { CollectorState } from '../../collect/receive.ts'
 import type { NodeStatus } from '../../failover/node.ts'
+import type { LeftBehindRecord } from '../../store/postgres/left-behinds.ts'
 import type { OutboxTrouble } from '../../store/postgres/outbox.ts'
 import { condition, gibibytes, isOver } from './condition-kinds.ts'
 import type { Directory } from './directory.ts'
@@ -57,6 +58,8 @@ export interface LiveInput {
 export interface ConditionsInput extends LiveInput {
   failingDevices: readonly { id: string; name: string; failure: string }[]
   outbox?: OutboxTrouble | undefined
+  /** What servers had that is in force nowhere, and nobody has looked at. */
+  leftBehind: readonly Pick<LeftBehindRecord, 'id' | 'server' | 'changeCount' | 'kept' | 'unread'>[]
   /** If it failed. */
   upgrade?: LastUpgrade | undefined
 }
@@ -76,6 +79,7 @@ export function conditionsNow(input: ConditionsInput): Condition[] {
     ),
     ...(input.outbox ? ofOutbox(input.outbox, input.open ?? new Set()) : []),
     ...(input.upgrade ? ofUpgrade(input.upgrade, input.now) : []),
+    ...input.leftBehind.map(ofLeftBehind),
   ]
 }
 
@@ -112,6 +116,16 @@ function ofReplication({ directory, replication, status }: LiveInput): Condition
   if (together !== false || directory.peer() === undefined) return found
   const text = `Changes are on the disk of ${server} alone: ${changes}.`
   return [condition('changes-alone', server, 'warning', server, text), ...found]
+}
+
+function ofLeftBehind(left: ConditionsInput['leftBehind'][number]): Condition {
+  const { changeCount, id, kept, server, unread } = left
+  const changes = changeCount === 1 ? 'One change' : `${changeCount} changes`
+  const text =
+    unread === null
+      ? `${changes} that ${server} had made are not in force: the server that took over did not have them.`
+      : `Whether ${server} had changes that are not in force is not known: its database could not be read (${unread}); it is kept in ${kept}.`
+  return condition('changes-left-behind', `${server}/${id}`, 'warning', server, text)
 }
 
 function withoutDatabase(input: LiveInput): Condition[] {

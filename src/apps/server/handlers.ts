@@ -28,6 +28,7 @@ import type { Devices } from '../../store/postgres/devices.ts'
 import type { Exporters } from '../../store/postgres/exporters.ts'
 import type { Interfaces } from '../../store/postgres/interfaces.ts'
 import type { Jobs } from '../../store/postgres/jobs.ts'
+import type { LeftBehinds } from '../../store/postgres/left-behinds.ts'
 import type { NameLists } from '../../store/postgres/name-lists.ts'
 import type { Operations } from '../../store/postgres/operations.ts'
 import type { RoleChanges } from '../../store/postgres/role-changes.ts'
@@ -65,6 +66,7 @@ export function createHandlers(deps: {
   collectors(): { state: CollectorState; seenAt: number }[]
   requestBackup(deviceId: string, by: string): Promise<{ id: string }>
   operations: Operations
+  leftBehinds: LeftBehinds
   leadership: {
     pause(tx: Tx, pause: { by: string; reason: string; until: Date | null }): Promise<unknown>
     resume(tx: Tx): Promise<unknown>
@@ -100,6 +102,7 @@ export function createHandlers(deps: {
       now,
       roleChanges: deps.roleChanges,
       operations: deps.operations,
+      leftBehinds: deps.leftBehinds,
       leadership: deps.leadership,
       view: deps.pair.state,
       changes: deps.pair.changes,

@@ -154,6 +154,7 @@ export function createOwnDatabase(deps: OwnDatabaseDeps, config: OwnDatabaseConf
     },
     {
       ...{ dataDir: join(dataDir, 'database'), port, self: name, password, keepMegabytes },
+      leftBehind: join(dataDir, 'left-behind'),
       other: () => deps.other()?.name,
       upstream: () => urlOf(`127.0.0.1:${otherPort}`),
       mayCreate: () => isFirst(),

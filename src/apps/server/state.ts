@@ -13,6 +13,7 @@ import { createExporters } from '../../store/postgres/exporters.ts'
 import { createInterfaces } from '../../store/postgres/interfaces.ts'
 import { createJobs } from '../../store/postgres/jobs.ts'
 import { createJoinTokens } from '../../store/postgres/join-tokens.ts'
+import { createLeftBehinds } from '../../store/postgres/left-behinds.ts'
 import { createNameLists } from '../../store/postgres/name-lists.ts'
 import { createOperations } from '../../store/postgres/operations.ts'
 import { createOutbox } from '../../store/postgres/outbox.ts'
@@ -69,5 +70,6 @@ export function createState(
     joinTokens: createJoinTokens({ database }, { key }),
     outbox: createOutbox<NoticeBody>({ database }),
     operations: createOperations({ database }),
+    leftBehinds: createLeftBehinds({ database }),
   }
 }

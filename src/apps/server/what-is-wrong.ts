@@ -5,6 +5,7 @@ import type { SharedFolder } from '../../failover/folder/folder.ts'
 import type { FailoverNode } from '../../failover/node.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { Devices } from '../../store/postgres/devices.ts'
+import type { LeftBehinds } from '../../store/postgres/left-behinds.ts'
 import type { Operation, Operations } from '../../store/postgres/operations.ts'
 import type { Outbox } from '../../store/postgres/outbox.ts'
 import type { UpgradeReport } from '../upgrade/plan.ts'
@@ -34,6 +35,7 @@ export function createWhatIsWrong(deps: {
   devices: Pick<Devices, 'list'>
   outbox: Pick<Outbox<never>, 'trouble'>
   operations: Pick<Operations, 'list'>
+  leftBehinds: Pick<LeftBehinds, 'unseen'>
 }): {
   /** All of it, for alarms. */
   all(open: ReadonlySet<string>): Promise<Condition[]>
@@ -60,14 +62,16 @@ export function createWhatIsWrong(deps: {
     live: () => liveConditions(live()),
 
     async all(open) {
-      const [devices, outbox, upgrades] = await Promise.all([
+      const [devices, outbox, upgrades, leftBehind] = await Promise.all([
         deps.devices.list(),
         deps.outbox.trouble(noticeAlarmPrefix),
         deps.operations.list({ kind: 'upgrade', limit: 1 }),
+        deps.leftBehinds.unseen(),
       ])
       return conditionsNow({
         ...live(open),
         outbox,
+        leftBehind,
         upgrade: failureOf(upgrades.rows[0]),
         failingDevices: devices.flatMap(({ id, name, enabled, lastJob }) =>
           enabled && lastJob?.state === 'failed'

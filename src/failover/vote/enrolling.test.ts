@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { type Candidate, type EnrollingConfig, nextVoters } from './enrolling.ts'
+import { type Candidate, type EnrollingConfig, meaningOf, nextVoters } from './enrolling.ts'
 
 const config: EnrollingConfig = { self: 'kw1', most: 3, settledMs: 5000, goneMs: 60_000 }
 const now = 1_000_000
@@ -16,6 +16,20 @@ function settled(voters: string[], candidates: readonly Candidate[]): string[] {
   const next = nextVoters(voters, candidates, config, now)
   return next === undefined ? voters.toSorted() : settled(next, candidates)
 }
+
+test.for<[present: string, away: string, means: RegExp]>([
+  ['', '', /^it is not known yet who votes$/],
+  ['kw1', '', /^kw1 alone votes: .* a takeover is by hand; with a collector or a witness/],
+  ['kw1 kw2 c1', '', /^3 voters: 1 of them may be away$/],
+  ['kw1 kw2', 'c1', /^2 of 3 voters are there, as many as it takes; missing: c1$/],
+  ['kw1 kw2 c1 c2', 'c3', /^4 of 5 voters are there, 1 more than it takes; missing: c3$/],
+  ['kw1', 'kw2 c1', /^1 of 3 voters are there, and it takes 2: nobody .*; missing: kw2, c1$/],
+  ['kw1 kw2', '', /^2 voters: none of them may be away, no more than with one voter less$/],
+])('people are told what it means that there are %s, and not %s', ([present, away, means]) => {
+  const named = (names: string, is: boolean) =>
+    names.split(' ').flatMap(name => (name === '' ? [] : [{ name, present: is }]))
+  expect(meaningOf([...named(present, true), ...named(away, false)])).toMatch(means)
+})
 
 describe('who votes', () => {
   test.for<[string, string[], Candidate[], string[]]>([

@@ -9,6 +9,7 @@ import {
   type Claimant,
   type Grant,
   type Heartbeat,
+  overruled,
   type Request,
   startedVoter,
   type Voter,
@@ -44,6 +45,23 @@ const beat = (change: Partial<Heartbeat> = {}): Request => ({
 })
 const why = (voter: Voter, request: Request, now = 1000) =>
   answer(voter, request, rules, now).answer.because
+
+describe('a voter that a person has overruled', () => {
+  const overruledBy = overruled(voterWith(), 'b')
+
+  test('is the only one, of a roll above every one that it knew', () => {
+    expect(overruledBy.roll).toEqual({ term: 6, version: 0, voters: ['b'] })
+  })
+  test('votes for its server at once, whatever it has heard of the active', () => {
+    const silent = startedVoter(voterWith(), rules, 0)
+    const asked = vote(b, claim({}, { released: true }))
+    expect(answer(silent, asked, rules, 1).answer.yes).toBe(false)
+    expect(answer(overruled(silent, 'b'), asked, rules, 1).answer.yes).toBe(true)
+  })
+  test('keeps the term, so that no older one is granted again', () => {
+    expect(overruledBy.grant).toMatchObject({ term: 5, released: true, complete: [] })
+  })
+})
 
 describe('a voter', () => {
   test('gives its vote over the lease that was read', () => {

@@ -161,6 +161,20 @@ CREATE TABLE leadership (
   CONSTRAINT leadership_only_row_check CHECK (only_row)
 );
 
+CREATE TABLE left_behind (
+  id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+  found timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+  server text NOT NULL,
+  kept text NOT NULL,
+  unread text,
+  rows jsonb NOT NULL,
+  changes jsonb NOT NULL,
+  change_count bigint NOT NULL,
+  seen_at timestamp with time zone,
+  seen_by text,
+  CONSTRAINT left_behind_pkey PRIMARY KEY (id)
+);
+
 CREATE TABLE migrations (
   number integer NOT NULL,
   name text NOT NULL,

@@ -24,6 +24,8 @@ export const routes: Routes = {
   deleteToken: ['DELETE', '/tokens/:id', true],
   getPair: ['GET', '/pair', false],
   listRoleChanges: ['GET', '/pair/history', false],
+  listLeftBehind: ['GET', '/pair/left-behind', false],
+  seeLeftBehind: ['POST', '/pair/left-behind/:id/seen', true],
   switchOver: ['POST', '/pair/switchover', true],
   watchPair: ['GET', '/pair/live', false],
   pausePair: ['POST', '/pair/pause', true],

@@ -8,6 +8,7 @@ import { formatDuration } from '../format/units.ts'
 import { PairControls } from '../pair/controls.tsx'
 import { Heartbeats } from '../pair/heartbeats.tsx'
 import { History } from '../pair/history.tsx'
+import { LeftBehind, Unseen } from '../pair/left-behind.tsx'
 import { Notices } from '../pair/notices.tsx'
 import { OperationPanel } from '../pair/operation.tsx'
 import { Operations } from '../pair/operations.tsx'
@@ -50,6 +51,7 @@ export function FailoverPage() {
       <h1 className="sr-only">Failover</h1>
       <PairFigures pair={pair} />
       <PairPanel pair={pair} onDrill={open} />
+      <Unseen pair={pair} />
       <Replication pair={pair} />
       {opened !== undefined && (
         <OperationPanel
@@ -59,7 +61,7 @@ export function FailoverPage() {
         />
       )}
       <HeartbeatsPanel {...live} pair={pair} />
-      <Past onOpen={open} />
+      <Past pair={pair} onOpen={open} />
     </>
   )
 }
@@ -180,17 +182,21 @@ function HeartbeatsPanel({ pair, at, live }: LivePair & { pair: PairState }) {
 const lists = [
   { value: 'history', label: 'Changes of role' },
   { value: 'operations', label: 'Drills and checks' },
+  { value: 'left-behind', label: 'Left behind' },
   { value: 'notices', label: 'Notices' },
 ] as const
 type List = (typeof lists)[number]['value']
 
 /** What has been. */
-function Past({ onOpen }: { onOpen: (id: string) => void }) {
+function Past({ pair, onOpen }: { pair: PairState; onOpen: (id: string) => void }) {
   const { list: asked = 'history' } = route.useSearch()
   const navigate = route.useNavigate()
   // Recipients are not everybody's to read.
   const operator = useMay('operator')
-  const offered = lists.filter(({ value }) => operator || value !== 'notices')
+  const offered = lists.filter(({ value }) => {
+    if (value === 'notices') return operator
+    return value !== 'left-behind' || pair.replication !== null
+  })
   const list: List = offered.find(({ value }) => value === asked)?.value ?? 'history'
   return (
     <Panel
@@ -204,7 +210,7 @@ function Past({ onOpen }: { onOpen: (id: string) => void }) {
           onChange={value =>
             void navigate({
               search: ({ operation }) => ({
-                ...(value === 'operations' || value === 'notices' ? { list: value } : {}),
+                ...(value === 'history' ? {} : { list: value as Exclude<List, 'history'> }),
                 ...(operation === undefined ? {} : { operation }),
               }),
               resetScroll: false,
@@ -216,6 +222,8 @@ function Past({ onOpen }: { onOpen: (id: string) => void }) {
     >
       {list === 'operations' ? (
         <Operations onOpen={onOpen} />
+      ) : list === 'left-behind' ? (
+        <LeftBehind />
       ) : list === 'notices' ? (
         <Notices />
       ) : (

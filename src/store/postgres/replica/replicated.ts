@@ -7,6 +7,7 @@ import type { Clock } from '../../../lib/clock.ts'
 import type { Log } from '../../../lib/log.ts'
 import { createEmbeddedPostgres } from '../embedded.ts'
 import type { BackupProgress } from './base-backup.ts'
+import { createLeaving } from './leaving.ts'
 import {
   acknowledgeWith,
   clusterIn,
@@ -44,7 +45,7 @@ export interface ReplicatedDatabase {
   acknowledge(follower: string | undefined): void
   /**
    * Follows the other server: goes on if it did, else copies that one anew, again until that succeeds.
-   * What it had stays until the copy is whole. @throws the reason of the signal
+   * What it had stays until the copy is whole; what the other lacks of it is kept. @throws the reason of the signal
    */
   follow(signal: AbortSignal): Promise<void>
   /**
@@ -76,6 +77,8 @@ export function createReplicatedDatabase(
   deps: { clock: Clock; log: Log; acknowledgement: Acknowledgement },
   config: {
     dataDir: string
+    /** Where is kept what the other lacks. */
+    leftBehind: string
     port: number
     /** Names of this server and of the other. */
     self: string
@@ -102,6 +105,9 @@ export function createReplicatedDatabase(
     },
   )
   const upstream = () => ({ url: config.upstream(), follower: self })
+  const leaving = createLeaving(deps, {
+    ...{ dataDir, folder: config.leftBehind, self, active: config.upstream },
+  })
   let there = false
   let leftBehind = false
   let doing: ReturnType<ReplicatedDatabase['state']>['doing'] = 'nothing'
@@ -194,6 +200,7 @@ export function createReplicatedDatabase(
     async lead(term) {
       await endLeading()
       if (!there && !config.mayCreate()) throw new Error('this server has no database yet')
+      await leaving.forget()
       if (url === undefined) await open()
       const its = postgres.url
       const known = acknowledgement.begin(term)
@@ -221,6 +228,7 @@ export function createReplicatedDatabase(
       while (doing === 'copies') {
         signal.throwIfAborted()
         try {
+          await leaving.keep(signal)
           await copy(signal)
           await open()
           doing = 'follows'
