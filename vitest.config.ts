@@ -35,6 +35,7 @@ const workers = { 1: 3, 2: 2 }
 /** Files that take minutes: begun last, they would leave the other workers idle at the end. */
 const longest = [
   'test/e2e/upgrade.test.ts',
+  'test/e2e/replicated.test.ts',
   'test/collect/pair.test.ts',
   'test/failover/explore.test.ts',
   'test/failover/takeover.test.ts',

@@ -144,6 +144,13 @@ function statusCommand(): Command {
   )
 }
 
+function describeTelemetry({ copying, error, lacks, server }: Pair['telemetry'][number]): string[] {
+  if (error !== null) return [`  Telemetry: what ${server} lacks could not be copied: ${error}`]
+  if (lacks === null || lacks.length === 0) return []
+  const kinds = lacks.map(({ kind, rows, to }) => `${rows} rows of ${kind} up to ${local(to)}`)
+  return [`  Telemetry: ${server} lacks ${kinds.join(', ')}${copying ? '; it copies them' : ''}`]
+}
+
 /** Nothing while the database is away: the rest is to be seen all the same. */
 async function unseenOf(client: Client, { replication }: Pair): Promise<string[]> {
   if (replication === null) return []
@@ -189,6 +196,7 @@ function describePair(pair: Pair): string {
       lines.push(`  ${pair.self} copies the database${part}`)
     }
   }
+  lines.push(...pair.telemetry.flatMap(describeTelemetry))
   if (address.what.length > 0) {
     lines.push(
       `  Address ${address.what.join(', ')}${address.held ? `, held by ${pair.self}` : ''}`,

@@ -14,6 +14,7 @@ export const counterTable = defineTable({
   doc: 'Counters of interfaces, by sFlow counter samples and by SNMP; totals as the device has them.',
   orderBy: ['toStartOfHour(time)', 'exporter', 'if_index', 'time'],
   partitionBy: 'toYYYYMMDD(time)',
+  receipt: { column: 'time' },
   keepDays: 90,
   // biome-ignore format: one line a column, to be read as a table
   columns: [

@@ -80,8 +80,14 @@ export function codecsSql(
 /**
  * `INSERT` of a Native block whose columns travel in these forms: what was left out of them, because
  * another column says it, is put together in the engine. Columns of zeros are not named.
+ *
+ * @param into a table with the same columns
  */
-export function insertSql(table: Table, runs: readonly ColumnRun[]): string {
+export function insertSql(
+  table: Table,
+  runs: readonly ColumnRun[],
+  into: string = table.kind,
+): string {
   const columns: readonly Column[] = table.columns
   const runOf = (column: Column) => runs.find(run => run.column === column)
 
@@ -109,7 +115,7 @@ export function insertSql(table: Table, runs: readonly ColumnRun[]): string {
     return value === undefined ? [] : [{ name: column.name, value }]
   })
   const structure = runs.map(({ column, form }) => `${column.name} ${form}`)
-  return `INSERT INTO ${table.kind} (${values.map(({ name }) => name).join(', ')})
+  return `INSERT INTO ${into} (${values.map(({ name }) => name).join(', ')})
 SELECT ${values.map(({ value }) => value).join(', ')}
 FROM input('${structure.join(', ')}') FORMAT Native`
 }

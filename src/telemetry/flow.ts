@@ -17,6 +17,7 @@ export const flowTable = defineTable({
   orderBy: ['toStartOfFiveMinutes(time)', 'exporter', 'in_if'],
   granule: 32_768,
   partitionBy: 'toYYYYMMDD(time)',
+  receipt: { column: 'received', near: { pastMs: 25 * 3_600_000, futureMs: 60_000 } },
   numbersInserts: true,
   keepDays: 15,
   // biome-ignore format: one line a column, to be read as a table

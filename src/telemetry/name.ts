@@ -10,6 +10,7 @@ export const nameTable = defineTable({
   doc: 'What exporters call their interfaces, applications and VRFs: said in the flow stream itself. The newest row of a thing holds.',
   orderBy: ['exporter', 'what', 'id'],
   partitionBy: 'toYYYYMM(time)',
+  receipt: { column: 'time' },
   keepDays: 400,
   // biome-ignore format: one line a column, to be read as a table
   columns: [

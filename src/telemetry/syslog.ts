@@ -9,6 +9,7 @@ export const syslogTable = defineTable({
   doc: 'Syslog messages (RFC 3164, RFC 5424 and what devices really send); `raw` is what arrived.',
   orderBy: ['toStartOfFiveMinutes(time)', 'sender', 'time'],
   partitionBy: 'toYYYYMMDD(time)',
+  receipt: { column: 'received', near: { pastMs: 25 * 3_600_000, futureMs: 300_000 } },
   keepDays: 90,
   // biome-ignore format: one line a column, to be read as a table
   columns: [

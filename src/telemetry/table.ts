@@ -88,6 +88,12 @@ export interface DerivedColumn extends Pick<Column, 'name' | 'type' | 'doc'> {
   dimension: Dimension
 }
 
+/** How far the time that a device says may lie before and after its receipt to be believed. */
+export interface Plausible {
+  pastMs: number
+  futureMs: number
+}
+
 export interface Table {
   /** The kind of telemetry, which is also the table's name in the engine. */
   kind: Kind
@@ -98,6 +104,8 @@ export interface Table {
   /** Rows that are read at least, of each column that is read; the engine's 8,192 where not said. */
   granule?: number
   partitionBy: string
+  /** When its rows were received; `near`: how far the time of a row is before and after that at most. */
+  receipt: { column: string; near?: Plausible }
   /** The engine keeps the number of the insert that brought a row, by partition. */
   numbersInserts?: true
   /** Days that raw rows are kept unless the settings say otherwise. */

@@ -6,6 +6,7 @@ export const trapTable = defineTable({
   doc: 'SNMP notifications; `raw` is the message as it arrived.',
   orderBy: ['toStartOfFiveMinutes(received)', 'sender', 'received'],
   partitionBy: 'toYYYYMMDD(received)',
+  receipt: { column: 'received' },
   keepDays: 90,
   // biome-ignore format: one line a column, to be read as a table
   columns: [

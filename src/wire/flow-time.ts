@@ -1,10 +1,9 @@
 /** Times of flow records: exporters count from their boot, by wrong clocks, in six units. Milliseconds since 1970 unless said otherwise. */
+import { flowTable } from '../telemetry/flow.ts'
 
 const wrap = 0x1_0000_0000
 
-/** How far the end of a flow may lie before and after its arrival to be believed. */
-const pastMs = 25 * 3_600_000
-const futureMs = 60_000
+const { pastMs, futureMs } = flowTable.receipt.near
 
 /** Seconds from the NTP epoch (1900) to 1970. */
 const ntpEpoch = 2_208_988_800

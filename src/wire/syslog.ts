@@ -4,7 +4,7 @@
  * they came; what can be told of it fills the other columns.
  */
 import type { Batch } from '../telemetry/batch.ts'
-import { noPriority, type syslogTable } from '../telemetry/syslog.ts'
+import { noPriority, syslogTable } from '../telemetry/syslog.ts'
 import { readBody, readVendorText } from './syslog-body.ts'
 import { readHeader } from './syslog-cisco.ts'
 import {
@@ -52,8 +52,7 @@ interface SyslogDecoder {
 }
 
 /** A day of spooling in a relay, and an hour of summer time. */
-const oldest = 25 * 3_600_000
-const newest = 5 * 60_000
+const { pastMs: oldest, futureMs: newest } = syslogTable.receipt.near
 /** Zones are multiples of a quarter of an hour, at most 14 hours from UTC. */
 const zoneStep = 15 * 60_000
 const widestZone = 14 * 3_600_000

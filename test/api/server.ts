@@ -138,6 +138,7 @@ export function createApiServer(config: {
       onHeartbeat: () => () => {},
       directory,
       engineReady: () => true,
+      telemetry: () => [],
     },
     {
       name,

@@ -87,10 +87,12 @@ export function telemetryStoreContract(name: string, createBackend: () => Backen
       const other = randomUUID()
       const old = `now64(3) - INTERVAL 5 DAY`
       await suite.command(
-        `INSERT INTO segments SELECT '${other}', 'flow', number, number, 10, ${old}
+        `INSERT INTO segments (collector, kind, sequence, through, rows, stored) SELECT '${other}', 'flow', number, number, 10, ${old}
          FROM numbers(1, 3000) WHERE number % 1000 != 0`,
       )
-      await suite.command(`INSERT INTO segments SELECT '${other}', 'flow', 500, 1200, 10, ${old}`)
+      await suite.command(
+        `INSERT INTO segments (collector, kind, sequence, through, rows, stored) SELECT '${other}', 'flow', 500, 1200, 10, ${old}`,
+      )
       await suite.restart()
       // biome-ignore format: one line
       expect((await suite.store.received(other)).flow).toEqual([[1, 1999], [2001, 2999]])

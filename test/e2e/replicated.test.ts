@@ -156,6 +156,26 @@ describe('a pair whose servers share nothing', () => {
     expect(pair.replication?.votersMean).toContain('a takeover is by hand')
   })
 
+  test('takes what a collector delivers before there is a second one', async () => {
+    await keepwatch([
+      ...['certificate', 'collector', 'site', '127.0.0.1'],
+      ...['--folder', join(folder, 'kw1', 'pki')],
+    ])
+    collector = await startCollector({
+      ...{ dir: folder, name: 'site', identity: join(folder, 'kw1', 'pki') },
+      servers: [{ name: 'kw1', url: `https://127.0.0.1:${links.get('kw1')}` }],
+    })
+    const { netflow, syslog_udp } = collector.ports
+    sender = fork(join(import.meta.dirname, 'numbered-sender.ts'), [
+      ...[netflow, syslog_udp, 300, 30].map(String),
+    ])
+    await once(sender, 'message')
+    await vi.waitUntil(
+      async () => (await collector!.state()).deliveries.every(({ delivered }) => delivered > 10),
+      { timeout: 60_000, interval: 200 },
+    )
+  })
+
   test('has its second while the first works, with everything that was there', async () => {
     const { line } = await operator.told<{ line: string }>(
       ...['failover', 'enable', '--replicated', '--secondary', '127.0.0.1', '--none'],
@@ -173,20 +193,7 @@ describe('a pair whose servers share nothing', () => {
     expect(writer.acknowledged.length).toBeGreaterThan(50)
   })
 
-  test('has a collector vote that was told of the first alone', async () => {
-    await keepwatch([
-      ...['certificate', 'collector', 'site', '127.0.0.1'],
-      ...['--folder', join(folder, 'kw1', 'pki')],
-    ])
-    collector = await startCollector({
-      ...{ dir: folder, name: 'site', identity: join(folder, 'kw1', 'pki') },
-      servers: [{ name: 'kw1', url: `https://127.0.0.1:${links.get('kw1')}` }],
-    })
-    const { netflow, syslog_udp } = collector.ports
-    sender = fork(join(import.meta.dirname, 'numbered-sender.ts'), [
-      ...[netflow, syslog_udp, 300, 30].map(String),
-    ])
-    await once(sender, 'message')
+  test('has the collector vote, which was told of the first alone', async () => {
     const { replication } = await untilWhole('kw1')
     expect(replication?.votersMean).toBe('3 voters: 1 of them may be away')
   })
@@ -275,6 +282,13 @@ describe('a pair whose servers share nothing', () => {
       async () => (await collector!.state()).deliveries.every(({ waiting }) => waiting === 0),
       { timeout: 60_000 },
     )
+    // What the first had before there was a second, that one copies from it.
+    for (const name of ['kw1', 'kw2'] as const) {
+      await until(name, ({ self, telemetry }) => {
+        const own = telemetry.find(({ server }) => server === self)
+        return own?.lacks?.length === 0
+      })
+    }
     for (const name of ['kw2', 'kw1'] as const) await operator.end(servers.get(name)!.child)
     const stored = {
       'kw1-data': await storedNumbers(folder, 'kw1-data'),

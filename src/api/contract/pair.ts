@@ -59,6 +59,33 @@ const replication = z.object({
   changes: z.string().nullable(),
 })
 
+/** How much of the telemetry that the other server has one lacks, as the answering one knows. */
+const completeness = z.object({
+  server: z.string(),
+  /** By kind of telemetry; empty: nothing; null: not known. */
+  lacks: z
+    .array(
+      z.object({
+        kind: z.string(),
+        segments: z.number().int(),
+        rows: z.number().int(),
+        /** When they were received. */
+        from: moment,
+        to: moment,
+      }),
+    )
+    .nullable(),
+  /** When that was found. */
+  foundAt: moment.nullable(),
+  /** What it copies from the other at the moment, as far as that is known. */
+  copying: z
+    .object({ kind: z.string(), rows: z.number().int(), from: moment, to: moment })
+    .nullable(),
+  /** Since the last time that it lacked nothing. */
+  copiedRows: z.number().int(),
+  error: z.string().nullable(),
+})
+
 export const pairState = z.object({
   /** The server that answers. */
   self: z.string(),
@@ -85,7 +112,9 @@ export const pairState = z.object({
   }),
   database: z.object({ reachable: z.boolean(), latencyMs: z.number().nullable() }),
   /** Null: the servers share a database. */
-  replication: replication.nullable(),
+  replication: replication.nullable().default(null),
+  /** Both servers, as soon as each has asked. */
+  telemetry: z.array(completeness).default([]),
   /** Nobody takes over until a person resumes, or until that moment; null: not paused. */
   paused: z.object({ by: z.string(), reason: z.string(), until: moment.nullable() }).nullable(),
   /** How the network finds the active server, and whether it finds the answering one so. */

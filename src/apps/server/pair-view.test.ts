@@ -61,6 +61,7 @@ function viewOf(
       onHeartbeat: () => () => {},
       directory,
       engineReady: () => true,
+      telemetry: () => [],
     },
     {
       name: 'a',

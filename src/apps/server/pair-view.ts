@@ -3,6 +3,7 @@ import type { z } from 'zod'
 import type { pairState } from '../../api/contract/pair.ts'
 import type { PairView } from '../../api/http.ts'
 import type { FailoverNode, NodeStatus } from '../../failover/node.ts'
+import type { Completeness } from './catch-up.ts'
 import type { Directory, KnownServer } from './directory.ts'
 
 type PairState = z.output<typeof pairState>
@@ -18,6 +19,7 @@ export function createPairView(
     engineReady(): boolean
     /** Undefined: the servers share a database. */
     replication?: (() => PairState['replication']) | undefined
+    telemetry(): Completeness[]
   },
   config: { name: string; timings: PairState['timings']; ownConsole: () => string },
 ): PairView & {
@@ -86,6 +88,7 @@ export function createPairView(
       timings: config.timings,
       database: directory.database(),
       replication: deps.replication?.() ?? null,
+      telemetry: deps.telemetry().map(said),
       paused: paused ? { ...paused, until: paused.until?.toISOString() ?? null } : null,
       address: { ...address, fault: address?.fault ?? null },
       operation: directory.operation(),
@@ -134,5 +137,25 @@ export function createPairView(
     },
     addressMoves: () => deps.status().address?.type !== 'none',
     origins: () => [...new Set([new URL(config.ownConsole()).origin, ...directory.origins()])],
+  }
+}
+
+function said(one: Completeness): PairState['telemetry'][number] {
+  const { copiedRows, copying, foundAt, lacks, lastError, server } = one
+  const times = (span: { fromMs: number; toMs: number }) => ({
+    from: new Date(span.fromMs).toISOString(),
+    to: new Date(span.toMs).toISOString(),
+  })
+  return {
+    server,
+    lacks:
+      lacks?.map(({ kind, rows, segments, ...span }) => ({
+        ...{ kind, rows, segments },
+        ...times(span),
+      })) ?? null,
+    foundAt: foundAt === undefined ? null : new Date(foundAt).toISOString(),
+    copying: copying ? { kind: copying.kind, rows: copying.rows, ...times(copying) } : null,
+    copiedRows,
+    error: lastError ?? null,
   }
 }

@@ -7,6 +7,7 @@ import type { StreamTls } from '../../collect/listen.ts'
 import { createReceiver, type Receiver } from '../../collect/receive.ts'
 import { loadZstd } from '../../collect/zstd.ts'
 import type { SyslogRow } from '../../devices/change.ts'
+import { createLinkClient } from '../../failover/files/link-client.ts'
 import type { SharedFolder } from '../../failover/folder/folder.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { Component } from '../../lib/component.ts'
@@ -23,6 +24,7 @@ import {
 import type { Interfaces } from '../../store/postgres/interfaces.ts'
 import type { NameLists } from '../../store/postgres/name-lists.ts'
 import type { RollupStep } from '../../telemetry/rollups.ts'
+import { type CatchUp, createCatchUp } from './catch-up.ts'
 import type { Directory } from './directory.ts'
 import { createGeo, type GeoFiles } from './geo.ts'
 import { createNaming, type Naming } from './naming.ts'
@@ -44,6 +46,8 @@ export interface Reception {
   geo: Component
   /** Work of the active: what the other server had sealed and not delivered. */
   adoption: Adoption
+  /** Telemetry that the other server has and this one has not. */
+  catchUp: CatchUp
 }
 
 /** The other server's collector is waited for as long as it may still be alive and unheard. */
@@ -54,7 +58,7 @@ export function createReception(
     log: Log
     metrics: Metrics
     clock: Clock
-    tally: Pick<Tally<'syslog-feed' | 'names' | 'geo'>, 'count'>
+    tally: Pick<Tally<'syslog-feed' | 'names' | 'geo' | 'catch-up'>, 'count'>
     nameLists: NameLists
     interfaces: Interfaces
     identity: Identity
@@ -121,7 +125,7 @@ export function createReception(
       store: telemetry,
       onStored: feed.stored,
       get routes() {
-        return [...deps.routes(), ...(ownCollector?.routes ?? [])]
+        return [...deps.routes(), ...(ownCollector?.routes ?? []), ...catchUp.routes]
       },
       servers: () => ({ server: settings.name, servers: links() }),
       ...(ownCollector ? { gate: ownCollector.gate } : {}),
@@ -137,7 +141,22 @@ export function createReception(
     onStored: feed.stored,
     ...(ownCollector ? { taken: ownCollector.taken } : {}),
   })
-  return { engine, telemetry, feed, naming, geo, receiver, ownCollector, adoption }
+  const catchUp = createCatchUp(
+    {
+      ...deps,
+      history: telemetry.history,
+      link: createLinkClient({ identity }),
+      ready: telemetry.ready,
+      peer() {
+        const peer = directory.peer()
+        return peer && { name: peer.name, host: peer.linkHost, port: peer.linkPort }
+      },
+      collectors: () => receiver.collectors(),
+      ownCollector: () => ownCollector?.id,
+    },
+    { self: settings.name },
+  )
+  return { engine, telemetry, feed, naming, geo, receiver, ownCollector, adoption, catchUp }
 }
 
 function byStep(setting: ServerSettings['topAddresses']): Record<RollupStep, number> {

@@ -83,6 +83,7 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
     | 'names'
     | 'geo'
     | 'own-database'
+    | 'catch-up'
     | 'not-reached'
   >(base, {
     name: 'server_problems',
@@ -302,7 +303,10 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
   const linkRoutes = [...shared.routes, ...setup.linkRoutes, ...(home ? versionRoutes(home) : [])]
 
   const pair = createPairView(
-    { ...node, directory, engineReady: telemetry.ready, replication: foundation.own?.view },
+    {
+      ...{ ...node, directory, engineReady: telemetry.ready, replication: foundation.own?.view },
+      telemetry: reception.catchUp.state,
+    },
     {
       name,
       ownConsole: consoleUrl,
@@ -463,6 +467,7 @@ export function createServer(settings: ServerSettings, file: string): KeepwatchS
     opening(http, { file, key: 'console.port' }),
     foundation.reached(database, [registration]),
     directory,
+    reception.catchUp,
     reception.naming,
     reception.geo,
     ownAddresses,

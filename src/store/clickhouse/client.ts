@@ -41,8 +41,11 @@ export interface Client {
     options?: QueryOptions,
   ): Promise<{ rows: T[]; statistics: QueryStatistics }>
   command(sql: string): Promise<void>
-  /** The same for what must not be done twice: not repeated when the engine does not answer. */
-  commandOnce(sql: string, timeoutMs: number): Promise<void>
+  /**
+   * The same for what must not be done twice: not repeated when the engine does not answer.
+   * @param again an insert of rows that may have been inserted and removed before
+   */
+  commandOnce(sql: string, timeoutMs: number, again?: 'again'): Promise<void>
   insertRows(table: string, rows: readonly Record<string, unknown>[]): Promise<void>
   /**
    * Inserts Native bytes once for each token.
@@ -50,6 +53,13 @@ export interface Client {
    * @throws SegmentRefused | EngineUnavailable
    */
   insertNative(sql: string, block: NativeBlock, token: string): Promise<void>
+  /** The answer as it comes. It must be read or destroyed. @throws EngineUnavailable, QueryFailed */
+  readStream(sql: string, timeoutMs: number): Promise<Readable>
+  /**
+   * Inserts what comes, once: what came before an error may be there.
+   * @param packed compressed with zstd
+   */
+  insertStream(sql: string, packed: Readable, timeoutMs: number): Promise<void>
   /** Whether the last attempt reached the engine. */
   readonly reachable: boolean
   close(): Promise<void>
@@ -61,6 +71,12 @@ const writeTimeoutMs = 60_000
 const graceMs = 2_000
 const maxConnections = 16
 const tooManyQueries = 202
+/** Of inserts that may bring the same rows again on purpose, of any days. */
+const onceMore: ClickHouseSettings = {
+  insert_deduplicate: 0,
+  async_insert: 0,
+  max_partitions_per_insert_block: '0',
+}
 /** How long calls wait for an engine that is being restarted. */
 const patienceMs = 10_000
 const retryMs = 100
@@ -191,9 +207,13 @@ export function createEngineClient(
         client.command({ query: sql, abort_signal }),
       )
     },
-    async commandOnce(sql, timeoutMs) {
+    async commandOnce(sql, timeoutMs, again) {
       const act = (client: ClickHouseClient, abort_signal: AbortSignal) =>
-        client.command({ query: sql, abort_signal })
+        client.command({
+          query: sql,
+          abort_signal,
+          ...(again && { clickhouse_settings: onceMore }),
+        })
       await attempt(timeoutMs, act, undefined, 0)
     },
     async insertRows(table, rows) {
@@ -227,6 +247,28 @@ export function createEngineClient(
         }
         throw error
       })
+    },
+    readStream: (sql, timeoutMs) =>
+      attempt(timeoutMs, async (client, abort_signal) => {
+        const clickhouse_settings = {
+          max_execution_time: timeoutMs / 1000,
+          session_timezone: 'UTC',
+        }
+        const { stream } = await client.exec({ query: sql, clickhouse_settings, abort_signal })
+        return stream
+      }),
+    async insertStream(sql, packed, timeoutMs) {
+      const act = async (client: ClickHouseClient, abort_signal: AbortSignal) => {
+        const { stream } = await client.exec({
+          query: sql,
+          values: packed,
+          clickhouse_settings: onceMore,
+          abort_signal,
+          http_headers: { 'Content-Encoding': 'zstd' },
+        })
+        await stream.forEach(() => {})
+      }
+      await attempt(timeoutMs, act, undefined, 0)
     },
     async close() {
       await current?.client.close()

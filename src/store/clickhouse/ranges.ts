@@ -9,6 +9,26 @@ export interface Ranges {
   list(limit: number): [number, number][]
 }
 
+/** What is in the first ranges and not in the others; both in rising order, as is the answer. */
+export function without(
+  ranges: readonly (readonly [number, number])[],
+  others: readonly (readonly [number, number])[],
+): [number, number][] {
+  const left: [number, number][] = []
+  let at = 0
+  for (const [first, last] of ranges) {
+    let from = first
+    while (at < others.length && others[at]![1] < from) at++
+    for (let next = at; next < others.length && others[next]![0] <= last; next++) {
+      const [begin, end] = others[next]!
+      if (begin > from) left.push([from, begin - 1])
+      from = Math.max(from, end + 1)
+    }
+    if (from <= last) left.push([from, last])
+  }
+  return left
+}
+
 export function createRanges(): Ranges {
   // Ascending, disjoint and not adjacent.
   const firsts: number[] = []

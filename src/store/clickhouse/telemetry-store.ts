@@ -17,6 +17,7 @@ import {
   insertSql,
   settingsSql,
 } from '../../telemetry/ddl.ts'
+import { receivedIn } from '../../telemetry/receipt.ts'
 import { type RollupStep, rollupSteps } from '../../telemetry/rollups.ts'
 import { type ColumnRun, readRuns } from '../../telemetry/runs.ts'
 import { type Column, type Kind, kinds, ofEachKind, type Table } from '../../telemetry/table.ts'
@@ -24,6 +25,8 @@ import { tables } from '../../telemetry/tables.ts'
 import { createEngineClient, type QueryOptions, type QueryStatistics } from './client.ts'
 import type { Connection } from './connection.ts'
 import { EngineUnavailable, SegmentRefused } from './errors.ts'
+import { createHistory, type History } from './history.ts'
+import { createHolds } from './holds.ts'
 import { createLedger, type SegmentId } from './ledger.ts'
 import { createLookups, type Geo, type GeoList, type Lookups, type Names } from './lookups.ts'
 import { type Present, readPresent } from './present.ts'
@@ -65,6 +68,8 @@ export interface TelemetryStore extends Component {
   geoVersion(list: GeoList): Promise<string | undefined>
   /** Sums up into the rollups what is stored now. */
   rollUp(): Promise<void>
+  /** What it has that another lacks, and how it gets what it lacks itself. */
+  readonly history: History
   /** Since when a table has everything, seconds since 1970; undefined: it cannot be asked. */
   keptSince(table: string): number | undefined
 }
@@ -107,6 +112,8 @@ export function createTelemetryStore(
   const { log, clock } = deps
   const client = createEngineClient(deps, { database })
   const ledger = createLedger({ client, clock })
+  const holds = createHolds(clock.wall())
+  const history = createHistory({ client, ledger, holds })
   const lookups = createLookups({ client })
   const rollups = createRollupTables(
     { client, clock, log },
@@ -183,6 +190,15 @@ export function createTelemetryStore(
     }
   }
 
+  async function inPlace<T>(work: () => Promise<T>): Promise<T> {
+    await takePlace()
+    try {
+      return await work()
+    } finally {
+      leavePlace()
+    }
+  }
+
   /** Waits for one of the few places of inserts. @throws EngineUnavailable if too many wait */
   async function takePlace() {
     if (inserting < maxInserts) {
@@ -204,20 +220,26 @@ export function createTelemetryStore(
     native: Uint8Array,
     packed: Uint8Array | undefined,
   ): Promise<'stored' | 'duplicate'> {
-    const runs = check(id, native)
-    await takePlace()
-    const before = clock.monotonic()
-    try {
-      if ((config.shared || ledger.partial) && (await ledger.lookUp(id))) return 'duplicate'
-      if (id.rows > 0) {
-        const sql = insertSql(tables[id.kind], runs)
+    const { received, runs } = check(id, native)
+    const span = { kind: id.kind, ...received }
+    const record = () => ledger.record(id, received)
+    let before = clock.monotonic()
+    const insertInto = (table: string) =>
+      inPlace(async () => {
+        before = clock.monotonic()
         const block = packed === undefined ? { native } : { zstd: packed }
-        await client.insertNative(sql, block, tokenOf(id))
-      }
-    } finally {
-      leavePlace()
+        await client.insertNative(insertSql(tables[id.kind], runs, table), block, tokenOf(id))
+      })
+    if (config.shared || ledger.partial) {
+      if (await inPlace(() => ledger.lookUp(id))) return 'duplicate'
     }
-    await ledger.record(id)
+    if (id.rows > 0 && history.mayBePartly(id)) await history.add(span, insertInto, record)
+    else {
+      await holds.insert(span, async () => {
+        if (id.rows > 0) await insertInto(id.kind)
+        await record()
+      })
+    }
     if (id.kind === 'name') announced.changed()
     rows.inc({ kind: id.kind }, id.rows)
     seconds.observe((clock.monotonic() - before) / 1000)
@@ -239,6 +261,7 @@ export function createTelemetryStore(
       if (started) throw new Error('the telemetry store has been started already')
       await prepareTables()
       await ledger.load()
+      await history.prepare()
       await fold()
       folding = setInterval(() => void fold(), foldEveryMs)
       rolling.start()
@@ -314,6 +337,7 @@ export function createTelemetryStore(
       if (!started) throw notStarted()
       return lookups.geoVersion(list)
     },
+    history,
     rollUp: () => rolling.catchUp(),
     keptSince(table) {
       if (!started) return undefined
@@ -363,7 +387,10 @@ function tokenOf(id: SegmentId): string {
  * What is in the block.
  * @throws SegmentRefused if this is not one whole block of its table, as its identity says
  */
-function check(id: SegmentId, native: Uint8Array): ColumnRun[] {
+function check(
+  id: SegmentId,
+  native: Uint8Array,
+): { runs: ColumnRun[]; received: { fromMs: number; toMs: number } } {
   const refuse = (why: string) => new SegmentRefused(`segment ${tokenOf(id)}: ${why}`)
   if (!kinds.includes(id.kind)) throw refuse('there is no such kind')
   if (!collectorForm.test(id.collector)) throw refuse('that is no name of a collector')
@@ -372,11 +399,13 @@ function check(id: SegmentId, native: Uint8Array): ColumnRun[] {
   }
   const table: Table = tables[id.kind]
   let block: ReturnType<typeof readRuns>
+  let received: ReturnType<typeof receivedIn>
   try {
     block = readRuns(native, table)
+    received = receivedIn(table, block.rows, block.runs)
   } catch (error) {
     throw refuse((error as Error).message)
   }
   if (block.rows !== id.rows) throw refuse(`it has ${block.rows} rows and not ${id.rows}`)
-  return block.runs
+  return { runs: block.runs, received }
 }

@@ -58,6 +58,7 @@ function createFakePair({ b = urlB, page = urlA, moves = false } = {}) {
       timings: { heartbeatMs: 1000, leaseMs: 10_000, timeoutMs: 60_000 },
       database: { reachable: true, latencyMs: 1 },
       replication: null,
+      telemetry: [],
       paused: null,
       address: {
         type: moves ? ('virtual-ip' as const) : ('none' as const),

@@ -5,6 +5,7 @@ import type { PairState } from '../api/connection.ts'
 import { useAnswer, useConnection, useGoTo, useMay } from '../api/hooks.ts'
 import { type LivePair, useLivePair } from '../api/use-live-pair.ts'
 import { formatDuration } from '../format/units.ts'
+import { TelemetryPanel } from '../pair/completeness.tsx'
 import { PairControls } from '../pair/controls.tsx'
 import { Heartbeats } from '../pair/heartbeats.tsx'
 import { History } from '../pair/history.tsx'
@@ -53,6 +54,7 @@ export function FailoverPage() {
       <PairPanel pair={pair} onDrill={open} />
       <Unseen pair={pair} />
       <Replication pair={pair} />
+      <TelemetryPanel pair={pair} />
       {opened !== undefined && (
         <OperationPanel
           key={opened}

@@ -49,6 +49,7 @@ function pairOf(change: Partial<PairState> = {}): PairState {
     timings,
     database: { reachable: true, latencyMs: 1 },
     replication: null,
+    telemetry: [],
     paused: null,
     address: { type: 'virtual-ip', what: ['192.0.2.10/24'], held: true, fault: null },
     operation: null,
