@@ -117,6 +117,12 @@ describe('a standby', () => {
     expect(server.state).toMatchObject({ kind: 'claiming', term: 6, cause: 'released' })
   })
 
+  test('takes over at once when a person has ended the lease, and says who', () => {
+    const server = standby().reads({ released: true, overruledBy: 'ada' })
+    expect(server.state).toMatchObject({ kind: 'claiming', term: 6, cause: 'promoted' })
+    expect(server.state.sentence).toContain('ada has made it active, without a majority')
+  })
+
   test('takes over at once when the host of the active refuses the connection', () => {
     expect(standby().hears('refused').state).toMatchObject({
       kind: 'claiming',

@@ -16,6 +16,8 @@ export interface Row {
   leaseMs: number
   /** For which server the holder released it; undefined: for whoever is there first. */
   intended: string | undefined
+  /** Who has ended it at the risk of a person, where no majority could. */
+  overruledBy?: string | undefined
   /** Undefined while takeovers are allowed. */
   paused: Pause | undefined
   /** Which database it was read from, see `DatabaseIdentity`. */
@@ -86,6 +88,7 @@ export type Cause =
   | 'started'
   | 'first'
   | 'released'
+  | 'promoted'
   | 'proven-dead'
   | 'let-go'
   | 'silent'

@@ -31,6 +31,9 @@ export function decide(state: In<'starting' | 'standby'>, now: Moment): Decision
   const { paused } = row
   if (paused !== undefined && !mayWhilePaused(row, settings.name)) return wait(pauseOf(paused))
 
+  if (row.overruledBy !== undefined) {
+    return claim('promoted', `${row.overruledBy} has made it active, without a majority`)
+  }
   if (row.released) {
     const gaveUp = row.incarnation === settings.incarnation
     const since = gaveUp ? state.asideSince : forAnother(row, settings.name) && seen.since

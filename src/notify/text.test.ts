@@ -106,6 +106,7 @@ describe('a takeover mail', () => {
     ['silent', undefined, 'server-b took over from server-a: it went silent'],
     ['heartbeat-timeout', undefined, 'server-b took over from server-a: it went silent'],
     ['let-go', undefined, 'server-b took over from server-a: it had let go'],
+    ['promoted', undefined, 'server-b took over from server-a: at a person’s word'],
     ['released', undefined, 'server-b took over from server-a: it gave up its lease'],
     ['released', 'switchover', 'server-b took over from server-a as planned'],
     ['released', 'stop', 'server-b took over from server-a: it was stopped'],

@@ -46,6 +46,7 @@ type Change =
   | 'stopped'
   | 'unwell'
   | 'died'
+  | 'promoted'
   | 'silent'
   | 'let-go'
   | 'restarted'
@@ -90,6 +91,15 @@ const words: Record<Change, Words> = {
     act: former => [
       `See the end of the log of ${former}: why did its process end?`,
       `Start ${former} again if it has not been: it will stand by.`,
+    ],
+  },
+  promoted: {
+    why: 'at a person’s word',
+    means:
+      'There was no majority of voters, and a person said that this server takes over all the same. If the former active still works somewhere, there are two.',
+    act: former => [
+      `Make sure that ${former} is off, or reaches this server: then it steps down by itself.`,
+      'Changes that only it had are listed in the console, under Failover, when it is back.',
     ],
   },
   silent: {
@@ -308,6 +318,7 @@ function isLong(events: readonly DigestItem[]): boolean {
 function changeOf({ before, server, cause, lastWord }: TakeoverFacts): Change {
   if (before === undefined || cause === 'first') return 'first'
   if (cause === 'former-self') return 'restarted'
+  if (cause === 'promoted') return 'promoted'
   if (before === server) return 'again'
   switch (lastWord?.cause) {
     case 'switchover':
@@ -321,6 +332,8 @@ function changeOf({ before, server, cause, lastWord }: TakeoverFacts): Change {
       return 'let-go'
   }
   switch (cause) {
+    case 'promoted':
+      return 'promoted'
     case 'proven-dead':
       return 'died'
     case 'silent':

@@ -33,6 +33,7 @@ const unfenced = [
   'hand_overs',
   'heartbeat',
   'leadership',
+  'left_behind',
   'migrations',
   'operations',
   'role_changes',

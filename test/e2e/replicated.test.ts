@@ -237,6 +237,7 @@ describe('a pair whose servers share nothing', () => {
       ...['failover', 'promote', '--yes', ...operator.at('kw2')],
     )
     expect(promoted).toMatchObject({ self: 'kw2', role: 'active', active: 'kw2' })
+    expect(promoted.sentence).toMatch(/has made it active, without a majority/)
     expect(promoted.replication?.voters.map(({ name }) => name)).toEqual(['kw2'])
   })
 

@@ -173,8 +173,15 @@ export function createCatchUp(
     const { fromMs, kind, rows, toMs } = next
     own.copying = { fromMs, kind, rows, toMs }
     await history.expect(ranges)
-    if (!(await history.holds(next))) {
+    if ((await history.compare(next)) !== 'same') {
       await history.take(next, await open(peer, next, stop))
+      const there = await history.compare(next)
+      // More: this server has some of that time that the other lacks.
+      if (there === 'less' || there === 'other') {
+        throw new Error(
+          `a window of ${rows} rows of ${kind} is ${there === 'less' ? 'not whole' : 'not the same'} after it was copied from ${peer.name}`,
+        )
+      }
       copied.inc({ kind }, rows)
       own.copiedRows += rows
     }

@@ -315,7 +315,7 @@ export function createOwnDatabase(deps: OwnDatabaseDeps, config: OwnDatabaseConf
       const { doing, there } = database.state()
       if (!there || doing === 'copies') throw new Error('it has no whole copy of the database')
       deps.log.warn({ by }, 'takes over without a majority, at a person’s word')
-      await own.overrule(name)
+      await own.overrule(name, by)
     },
   }
 }

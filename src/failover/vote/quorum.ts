@@ -52,9 +52,9 @@ export function readingOf(
       ...{ leaseMs: 0, intended: undefined, paused: undefined, database: pair },
     }
   }
-  const { holder, incarnation, intended, leaseMs, paused, released, term } = grant
+  const { holder, incarnation, intended, leaseMs, overruledBy, paused, released, term } = grant
   return {
-    ...{ term, holder, incarnation, released, counter, leaseMs, intended, paused },
+    ...{ term, holder, incarnation, released, counter, leaseMs, intended, overruledBy, paused },
     database: pair,
   }
 }

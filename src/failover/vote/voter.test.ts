@@ -47,7 +47,7 @@ const why = (voter: Voter, request: Request, now = 1000) =>
   answer(voter, request, rules, now).answer.because
 
 describe('a voter that a person has overruled', () => {
-  const overruledBy = overruled(voterWith(), 'b')
+  const overruledBy = overruled(voterWith(), 'b', 'ada')
 
   test('is the only one, of a roll above every one that it knew', () => {
     expect(overruledBy.roll).toEqual({ term: 6, version: 0, voters: ['b'] })
@@ -56,10 +56,12 @@ describe('a voter that a person has overruled', () => {
     const silent = startedVoter(voterWith(), rules, 0)
     const asked = vote(b, claim({}, { released: true }))
     expect(answer(silent, asked, rules, 1).answer.yes).toBe(false)
-    expect(answer(overruled(silent, 'b'), asked, rules, 1).answer.yes).toBe(true)
+    expect(answer(overruled(silent, 'b', 'ada'), asked, rules, 1).answer.yes).toBe(true)
   })
   test('keeps the term, so that no older one is granted again', () => {
     expect(overruledBy.grant).toMatchObject({ term: 5, released: true, complete: [] })
+    const ballots = [{ voter: 'b', answer: answer(overruledBy, { ask: 'look' }, rules, 1).answer }]
+    expect(readingOf(ballots, overruledBy.roll!, 'pair')).toMatchObject({ overruledBy: 'ada' })
   })
 })
 

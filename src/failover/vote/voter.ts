@@ -30,6 +30,8 @@ export interface Grant {
   released: boolean
   /** For which server it was released. */
   intended?: string | undefined
+  /** Who has ended it, as a person, where no majority could. */
+  overruledBy?: string | undefined
   /** How long each heartbeat is worth, in milliseconds. */
   leaseMs: number
   /** The holder has renewed it, so it was granted by a majority. */
@@ -119,7 +121,7 @@ export function startedVoter(
  * At a person's word the server's own voter is the only one, and free: a term above all that it knows. What
  * was acknowledged without that server, and who has stopped takeovers, is for the person to judge.
  */
-export function overruled(voter: Voter, server: string): Voter {
+export function overruled(voter: Voter, server: string, by: string): Voter {
   const { grant, roll } = voter
   const term = Math.max(grant?.term ?? 0, roll?.term ?? 0) + 1
   return {
@@ -128,6 +130,7 @@ export function overruled(voter: Voter, server: string): Voter {
       ...grant,
       released: true,
       intended: undefined,
+      overruledBy: by,
       complete: [],
       paused: undefined,
     },

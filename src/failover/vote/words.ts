@@ -20,6 +20,7 @@ const roll: z.ZodType<Roll> = z.object({
 
 const grantForm: z.ZodType<Grant> = z.object({
   ...{ term, holder: name, incarnation, released: z.boolean(), intended: name.optional() },
+  overruledBy: z.string().max(200).optional(),
   ...{ leaseMs, won: z.boolean(), complete, paused },
 }) as z.ZodType<Grant>
 
@@ -31,6 +32,7 @@ export const keptForm: z.ZodType<Kept> = z.object({
 const over = z.object({
   ...{ term, holder: name.optional(), incarnation: incarnation.optional() },
   ...{ released: z.boolean(), counter, leaseMs, intended: name.optional(), paused },
+  overruledBy: z.string().max(200).optional(),
   database: z.string().max(255).optional(),
 }) as unknown as z.ZodType<Row>
 

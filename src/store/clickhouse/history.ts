@@ -66,8 +66,8 @@ export interface History {
   expect(ranges: readonly SegmentRange[]): Promise<void>
   /** Nothing is there in part any more. */
   forget(): Promise<void>
-  /** Whether the window's rows are all there. */
-  holds(window: Window): Promise<boolean>
+  /** What is there of a window: by the number of rows and the sum of their hashes. */
+  compare(window: Window): Promise<'same' | 'more' | 'less' | 'other'>
   /** Adds those rows that are not there. @param packed a Native stream, compressed with zstd */
   take(window: Window, packed: Readable): Promise<void>
   /** The ledger has them from now on. */
@@ -170,6 +170,23 @@ export function createHistory(deps: {
     await client.insertStream(`INSERT INTO ${table} (${names}) FORMAT Native`, packed, longMs)
   }
 
+  async function put(window: Window, packed: Readable) {
+    const { kind } = window
+    const isThere = async () => (await measure(window)).rows > 0
+    if (!(await isThere())) {
+      return holds.hold(window, async () => {
+        // What comes while one looks is there when inserts wait.
+        if (await isThere()) throw new EngineUnavailable('rows of that time have just come')
+        await arrive(packed, kind, kind)
+      })
+    }
+    const table = `copied_${kind}`
+    await fresh(table, kind)
+    await arrive(packed, kind, table)
+    await holds.hold(window, () => addFrom(table, window))
+    await client.command(`DROP TABLE ${table}`)
+  }
+
   return {
     async prepare() {
       await client.command(
@@ -229,12 +246,11 @@ export function createHistory(deps: {
         if (total === undefined) continue
         lacks.push({ kind, ...total })
         const beforeMs = before[kind]
-        const completes = upTo(
-          mostRows,
-          await ledger.find(wanted, { beforeMs, untilMs, limit: mostSegments }),
-        )
-        if (completes.length === 0) continue
-        found.push({ span: spanOf(kind, completes, beforeMs), completes })
+        const below = await ledger.find(wanted, { beforeMs, untilMs, limit: mostSegments })
+        if (below.length === 0) continue
+        const span = spanOf(kind, upTo(mostRows, below), beforeMs)
+        const completes = below.filter(({ fromMs, rows }) => rows === 0 || fromMs >= span.fromMs)
+        found.push({ span, completes })
       }
       const next = found.toSorted((a, b) => b.span.toMs - a.span.toMs)[0]
       if (next === undefined) return { lacks, ranges, window: undefined }
@@ -270,28 +286,17 @@ export function createHistory(deps: {
       doubtful.clear()
     },
 
-    async holds(window) {
+    async compare(window) {
       const { rows, sum } = await measure(window)
-      return rows === window.rows && sum === window.sum
+      if (rows !== window.rows) return rows > window.rows ? 'more' : 'less'
+      return sum === window.sum ? 'same' : 'other'
     },
 
-    take: (window, packed) =>
-      inTurn(async () => {
-        const { kind } = window
-        const isThere = async () => (await measure(window)).rows > 0
-        if (!(await isThere())) {
-          return holds.hold(window, async () => {
-            // What comes while one looks is there when inserts wait.
-            if (await isThere()) throw new EngineUnavailable('rows of that time have just come')
-            await arrive(packed, kind, kind)
-          })
-        }
-        const table = `copied_${kind}`
-        await fresh(table, kind)
-        await arrive(packed, kind, table)
-        await holds.hold(window, () => addFrom(table, window))
-        await client.command(`DROP TABLE ${table}`)
-      }),
+    async take(window, packed) {
+      // Who reads it hears of its errors; until then, and afterwards, nobody does.
+      packed.on('error', () => {})
+      await inTurn(() => put(window, packed)).finally(() => packed.destroy())
+    },
 
     record: segments => ledger.recordAll(segments),
   }

@@ -2,10 +2,12 @@ import { useMediaQuery } from '@mantine/hooks'
 import type { PairState } from '../api/connection.ts'
 import { type Collector, layoutOf, type Place, type Server, type SharedFolder } from './layout.ts'
 import { AddressBox, CollectorBox, Database, Folder, ServerBox } from './picture-boxes.tsx'
+import { Changes } from './picture-changes.tsx'
 import { AddressLine, Delivery, FolderLine, HeartbeatLine, Link } from './picture-lines.tsx'
 
 /**
- * The pair as it stands: two servers and the link between them, the database, the shared folder,
+ * The pair as it stands: two servers and the link between them, the database (or how changes get
+ * from one’s to the other’s), the shared folder,
  * what leads the network to the active one, and the collectors with a line to each server that they
  * deliver to. A dot runs to the database at each heartbeat.
  */
@@ -41,13 +43,15 @@ export function PairPicture({
       {servers.length === 2 && <Link layout={layout} servers={pair.servers} />}
       {servers.map(({ server, at }) => (
         <g key={server.name}>
-          <HeartbeatLine
-            layout={layout}
-            at={at}
-            role={server.role}
-            counter={pair.heartbeat.counter}
-            reachable={pair.database.reachable}
-          />
+          {pair.replication === null && (
+            <HeartbeatLine
+              layout={layout}
+              at={at}
+              role={server.role}
+              counter={pair.heartbeat.counter}
+              reachable={pair.database.reachable}
+            />
+          )}
           <FolderLine layout={layout} at={at} role={server.role} folder={folder} />
         </g>
       ))}
@@ -71,7 +75,13 @@ export function PairPicture({
       {servers.map(({ server, at }) => (
         <ServerBox key={server.name} layout={layout} server={server} at={at} />
       ))}
-      <Database at={layout.database} database={pair.database} />
+      {pair.replication === null ? (
+        <Database at={layout.database} database={pair.database} />
+      ) : (
+        servers.length === 2 && (
+          <Changes layout={layout} pair={pair} replication={pair.replication} />
+        )
+      )}
       <Folder at={layout.folder} folder={folder} />
       {drawn.map((collector, index) => (
         <CollectorBox

@@ -37,7 +37,9 @@ export function troublesOf(pair: PairState, conditions: readonly Condition[]): T
     troubles.push({ key, tone, sentence })
 
   if (pair.active === null) add('nobody', 'bad', 'Nobody is active.')
-  if (!pair.database.reachable) {
+  if (!pair.database.reachable && pair.replication !== null) {
+    add('database', 'bad', `${pair.self}: ${pair.replication.votersMean}.`)
+  } else if (!pair.database.reachable) {
     add(
       'database',
       'bad',

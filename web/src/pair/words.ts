@@ -12,6 +12,7 @@ const causes: Record<string, { label: string; tone: Tone }> = {
   stop: { label: 'stopped', tone: 'plain' },
   switchover: { label: 'switchover', tone: 'accent' },
   released: { label: 'released', tone: 'accent' },
+  promoted: { label: 'by hand', tone: 'warn' },
   'let-go': { label: 'let go', tone: 'warn' },
   'former-self': { label: 'restarted', tone: 'warn' },
   'own-claim': { label: 'own claim', tone: 'warn' },
