@@ -2,16 +2,19 @@
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { prepare, root } from './prepare.mjs'
+import { unitTestsPassed } from './stamp.mjs'
 
 await prepare({ console: false })
 
+const unitTests = 'unit tests'
+const passed = unitTestsPassed()
 const bin = name => join(root, 'node_modules', '.bin', name)
 const checks = [
   ['format and lint', bin('biome'), ['ci', '--colors=off', '.']],
   ['types', bin('tsc'), []],
   ['types of the console', bin('tsc'), ['-p', 'web']],
   ['unused code', bin('knip'), ['--no-progress']],
-  ['unit tests', bin('vitest'), ['run', '--project', 'unit', '--project', 'web', '--reporter=dot']],
+  [unitTests, bin('vitest'), ['run', '--project', 'unit', '--project', 'web', '--reporter=dot']],
 ]
 const PATH = `${join(root, 'node_modules', '.bin')}:${process.env.PATH}`
 
@@ -42,6 +45,7 @@ function run(name, command, args) {
       const ok = code === 0
       process.stdout.write(`${ok ? 'ok    ' : 'FAILED'} ${name} (${seconds(started)} s)\n`)
       if (!ok) process.stdout.write(Buffer.concat(output))
+      if (ok && name === unitTests) passed.put()
       resolve({ ok })
     })
   })

@@ -4,11 +4,10 @@
  * Everything is skipped that is already there, so that later starts work offline and at once.
  */
 import { spawn } from 'node:child_process'
-import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { createStamp } from './stamp.mjs'
 
 export const root = dirname(dirname(fileURLToPath(import.meta.url)))
 
@@ -44,23 +43,10 @@ export async function prepare({ console: needsConsole = true } = {}) {
 
 /** Does the work unless the stamp says that it was done for these very inputs. */
 async function step(inputs, stamp, work) {
-  const hash = createHash('sha256')
-  for (const input of inputs) addTo(hash, join(root, input))
-  const wanted = hash.digest('hex')
-  const stampFile = join(root, stamp)
-  if (existsSync(stampFile) && readFileSync(stampFile, 'utf8') === wanted) return
+  const done = createStamp(inputs, stamp, path => !/\.test\.tsx?$/.test(path))
+  if (done.isThere()) return
   await work()
-  mkdirSync(dirname(stampFile), { recursive: true })
-  writeFileSync(stampFile, wanted)
-}
-
-function addTo(hash, path) {
-  if (!existsSync(path)) return
-  if (statSync(path).isDirectory()) {
-    for (const name of readdirSync(path).sort()) addTo(hash, join(path, name))
-  } else if (!/\.test\.tsx?$/.test(path)) {
-    hash.update(path.slice(root.length)).update(readFileSync(path))
-  }
+  done.put()
 }
 
 function run(command, args, what) {

@@ -6,6 +6,7 @@ import { spawnSync } from 'node:child_process'
 import { delimiter, join } from 'node:path'
 import { prepare, root } from './prepare.mjs'
 import { installPrograms } from './programs.mjs'
+import { unitTestsPassed } from './stamp.mjs'
 
 /** Programs that some suites talk to, by the Debian package that brings them. */
 const programs = {
@@ -36,10 +37,20 @@ for (const program of stillMissing) {
   )
 }
 
+const asked = process.argv.slice(2)
+const known = asked.length === 0 && unitTestsPassed().isThere()
+if (known) {
+  process.stdout.write(
+    'note: the unit tests have passed in `npm run check`, for these very files: they are not run again\n',
+  )
+}
 const bin = join(root, 'node_modules', '.bin')
 const { status, signal } = spawnSync(
   join(bin, 'vitest'),
-  ['run', '--reporter=default', '--reporter=./test/skips.ts', ...process.argv.slice(2)],
+  [
+    ...['run', '--reporter=default', '--reporter=./test/skips.ts'],
+    ...(known ? ['--project=!unit', '--project=!web'] : asked),
+  ],
   {
     cwd: root,
     stdio: 'inherit',

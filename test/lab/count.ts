@@ -29,6 +29,7 @@ interface Twice {
 interface PairState {
   role: string
   servers: { name: string; role: string; self: boolean; engine: boolean | null }[]
+  replication: { together: boolean | null; voters: { name: string; present: boolean }[] } | null
 }
 
 /** Waits until one is active, the other stands by, each hears the other, and little waits for delivery. */
@@ -59,6 +60,12 @@ async function unsettled(lab: Lab, delivered: boolean): Promise<string | undefin
     const name = lab.servers[index]!.name
     if (sees.join() !== 'active,standby') return `${name} sees ${JSON.stringify(servers)}`
     if (servers.some(({ engine }) => engine === false)) return `an engine does not answer ${name}`
+  }
+  for (const { replication, role } of views) {
+    if (role !== 'active' || replication === null) continue
+    if (replication.together !== true) return 'changes are on one disk alone'
+    const there = replication.voters.filter(({ present }) => present)
+    if (there.length < 3) return `only ${there.map(({ name }) => name).join(', ')} vote`
   }
   const { collectors } = await lab.servers[0]!.call<{
     collectors: { state: CollectorState; online: boolean }[]

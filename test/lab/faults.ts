@@ -28,6 +28,7 @@ export interface Fault {
 export type Random = ReturnType<typeof createRandom>
 
 const nothing = async () => {}
+const hasSharedDatabase = (lab: Lab) => !lab.replicated
 
 /** `server` is one of the two by chance, the active more often. */
 export const faults: readonly Fault[] = [
@@ -108,7 +109,8 @@ export const faults: readonly Fault[] = [
   {
     ...{ name: 'one-way partition', weight: 6, hits: 'server', leastMs: 500, mostMs: 25_000 },
     async begin(lab, random, server) {
-      const other = random(2) === 0 ? lab.other(server) : lab.database
+      const third = lab.replicated ? lab.collector : lab.database
+      const other = random(2) === 0 ? lab.other(server) : third
       const way = (['in', 'out', 'both'] as const)[random(3)]!
       await server.cutFrom(other, way)
       return {
@@ -166,6 +168,7 @@ export const faults: readonly Fault[] = [
   },
   {
     ...{ name: 'database restart', weight: 3, hits: 'database', leastMs: 0, mostMs: 1000 },
+    possible: hasSharedDatabase,
     async begin(lab) {
       await lab.main.restart()
       return { what: 'database restarted', heal: nothing }
@@ -173,6 +176,7 @@ export const faults: readonly Fault[] = [
   },
   {
     ...{ name: 'database stopped', weight: 3, hits: 'database', leastMs: 500, mostMs: 20_000 },
+    possible: hasSharedDatabase,
     async begin(lab, random) {
       await (random(2) === 0 ? lab.main.stop() : lab.main.crash())
       return { what: 'database down', heal: () => lab.main.start() }
@@ -180,6 +184,7 @@ export const faults: readonly Fault[] = [
   },
   {
     ...{ name: 'database frozen', weight: 4, hits: 'database', leastMs: 200, mostMs: 20_000 },
+    possible: hasSharedDatabase,
     async begin(lab) {
       await lab.main.freeze()
       return { what: 'database frozen', heal: () => lab.main.thaw() }
@@ -187,6 +192,7 @@ export const faults: readonly Fault[] = [
   },
   {
     ...{ name: 'database cut off', weight: 3, hits: 'database', leastMs: 200, mostMs: 20_000 },
+    possible: hasSharedDatabase,
     async begin(lab) {
       const { host } = lab.main
       await host.cut()
@@ -195,6 +201,7 @@ export const faults: readonly Fault[] = [
   },
   {
     ...{ name: 'database far away', weight: 2, hits: 'database', leastMs: 1000, mostMs: 15_000 },
+    possible: hasSharedDatabase,
     async begin(lab, random) {
       const { host } = lab.main
       const ms = 20 + random(2000)
@@ -204,6 +211,7 @@ export const faults: readonly Fault[] = [
   },
   {
     ...{ name: 'database read-only', weight: 2, hits: 'database', leastMs: 500, mostMs: 15_000 },
+    possible: hasSharedDatabase,
     async begin(lab) {
       await lab.main.readOnly(true)
       return { what: 'database read-only', heal: () => lab.main.readOnly(false) }

@@ -27,6 +27,7 @@ import { createDevices, type Devices, ports, type Stream } from './devices.ts'
 import { createSharedFolder, type SharedFolder } from './folder.ts'
 import { createMailbox, type Mailbox, smtpPort } from './mailbox.ts'
 import { type Host, ipv4, ipv6, type Network, openNetwork, unmountBelow } from './network.ts'
+import { beginPair, createLeadingDatabase, ownDatabaseSettings } from './own-databases.ts'
 import { createProgram, type Program } from './program.ts'
 import { type Active, createLabServer, type LabServer } from './server.ts'
 import { type AddressesWitness, createAddressesWitness } from './witness/addresses.ts'
@@ -36,6 +37,8 @@ import { createWriterWitness, type WriterWitness } from './witness/writer.ts'
 const main = join(import.meta.dirname, '../../src/main.ts')
 const settleDeadlineMs = 180_000
 const diskBytes = '1500m'
+/** With a database, and a copy of it while that is made anew. */
+const diskBytesReplicated = '4g'
 const watched = 'watched'
 
 const numbers = {
@@ -61,6 +64,8 @@ export interface LabOptions {
   clocks?: boolean
   /** A second database that follows the first; servers know both. */
   replica?: boolean
+  /** The servers share no database: each has its own, and they vote with the collector. */
+  replicated?: boolean
   /** On the disk of this machine instead of in its memory: slower, and cannot be filled. */
   realDisk?: boolean
   /** Until a server that ended is started again. */
@@ -90,6 +95,8 @@ export interface Lab {
   readonly replica: Database | undefined
   /** The clocks of the servers can be set. */
   readonly clocks: boolean
+  /** The servers share no database. */
+  readonly replicated: boolean
   readonly collector: { host: Host; program: Program }
   readonly sharedFolder: SharedFolder | undefined
   readonly person: Host
@@ -236,12 +243,14 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
     const [collectorHost, person] = [network.host('collector'), network.host('person')]
     const hosts = [network.host('kw1'), network.host('kw2')] as const
 
-    const main = createPostgresHost(network.host('db1'), join(folder, 'db1'))
+    const shared = options.replicated
+      ? undefined
+      : createPostgresHost(network.host('db1'), join(folder, 'db1'))
     const replica = options.replica
       ? createPostgresHost(network.host('db2'), join(folder, 'db2'))
       : undefined
-    undo.push(() => Promise.all([main.stop(), replica?.stop()]))
-    const databaseReady = main.start().then(() => replica?.follow(main))
+    undo.push(() => Promise.all([shared?.stop(), replica?.stop()]))
+    const databaseReady = shared?.start().then(() => replica?.follow(shared))
 
     const sharedFolder = options.sharedFolder
       ? createSharedFolder(network.host('folder'), hosts, folder)
@@ -260,7 +269,7 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
           '-t',
           'tmpfs',
           '-o',
-          `size=${diskBytes}`,
+          `size=${options.replicated ? diskBytesReplicated : diskBytes}`,
           'kwlab',
           join(folder, host.name),
         ])
@@ -282,7 +291,9 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
             tls: { key: `pki/${host.name}-console.key`, cert: `pki/${host.name}-console.crt` },
           },
           link: { host: '::', port: 8450, advertise: host.name, identity: 'pki' },
-          database: { url: databaseUrl(replica ? ['db1', 'db2'] : ['db1']) },
+          database: options.replicated
+            ? ownDatabaseSettings
+            : { url: databaseUrl(replica ? ['db1', 'db2'] : ['db1']) },
           keyFile: 'deployment.key',
           // As many takeovers as there are faults.
           failover: { heartbeatMs, leaseMs, timeoutMs, takeovers: { most: 100, withinMs: 10_000 } },
@@ -300,6 +311,7 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
       await Promise.all(servers.map(({ host }) => host.signalAll('SIGCONT')))
       await Promise.all(servers.map(server => server.off()))
     })
+    if (options.replicated) await beginPair(folder)
     await Promise.all(servers.map(server => server.start()))
 
     const collector = startedCollector(folder, collectorHost, servers)
@@ -311,6 +323,7 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
     const mailbox = options.mailTo ? createMailbox(person) : undefined
     undo.push(() => mailbox?.stop())
     await mailbox?.start()
+    const main = shared ?? createLeadingDatabase(folder, () => lab.active())
     const roles = createRolesWitness(servers)
     const addresses = createAddressesWitness(network.bridgeNamespace, person, [
       virtual.ipv4,
@@ -335,6 +348,7 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
       database: main,
       main,
       clocks: options.clocks ?? false,
+      replicated: options.replicated ?? false,
       collector: { host: collectorHost, program: collector },
       writer: createWriterWitness(servers, () => lab.main, watched),
       other: server => (server === kw1 ? kw2 : kw1),
@@ -391,7 +405,7 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
         for (const { program } of servers)
           cpSync(program.logFile, join(into, basename(program.logFile)))
         cpSync(collector.logFile, join(into, basename(collector.logFile)))
-        for (const database of [main, replica]) {
+        for (const database of [shared, replica]) {
           if (database)
             cpSync(join(database.folder, 'log'), join(into, `${database.host.name}.log`))
         }
@@ -414,6 +428,7 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
     undo.push(() => Promise.all([roles.stop(), lab.writer.stop(), addresses.stop()]))
 
     const { server } = await lab.untilActive()
+    await untilReadable(server)
     await server.call('POST', '/devices', {
       ...{ name: watched, address: '192.0.2.1', driver: 'cisco-ios', enabled: false },
     })
@@ -436,6 +451,15 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
 
 function basename(path: string): string {
   return path.slice(path.lastIndexOf('/') + 1)
+}
+
+/** A database of its own is made while the server is active already. */
+async function untilReadable(server: LabServer) {
+  const deadline = performance.now() + settleDeadlineMs
+  while ((await server.ask('/api/v1/devices')).status !== 200) {
+    if (performance.now() > deadline) throw new Error(`${server.name} has no database`)
+    await sleep(100)
+  }
 }
 
 function mailSettings(recipients: readonly string[]): PairSettings['mail'] {

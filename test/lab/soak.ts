@@ -1,5 +1,5 @@
 /**
- * `npm run soak -- --hours N [--seed S]`: random faults, several at once, healed after random times;
+ * `npm run soak -- --hours N [--seed S] [--replicated]`: random faults, several at once, healed after random times;
  * after each round a pair must be there again, and the witnesses must have seen nothing wrong. Prints
  * a line a round. Stops at the first violation, with all evidence in a folder, and the seed.
  */
@@ -29,6 +29,7 @@ const { values } = parseArgs({
     hours: { type: 'string', default: '1' },
     seed: { type: 'string' },
     rounds: { type: 'string' },
+    replicated: { type: 'boolean', default: false },
   },
 })
 const hours = Number(values.hours)
@@ -53,9 +54,10 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   })
 }
 
-say(`seed ${seed}, ${hours} h`)
+say(`seed ${seed}, ${hours} h${values.replicated ? ', servers with a database each' : ''}`)
 const lab = await openLab({
   ...timings,
+  replicated: values.replicated,
   clocks: clocksCanBeSet,
   sharedFolder: true,
   virtualAddresses: true,

@@ -208,6 +208,7 @@ function ownFoundation(deps: FoundationDeps, config: OwnDatabaseConfig): Foundat
           ended.abort()
           await looking
           await work.stop()
+          await own.rest()
         },
       }
     },

@@ -6,6 +6,7 @@ import { existsSync, rmSync } from 'node:fs'
 import type { IncomingMessage } from 'node:http'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { z } from 'zod'
 import type { pairState } from '../../api/contract/pair.ts'
 import { createMajorityLease, type MajorityLease } from '../../failover/lease/majority.ts'
@@ -43,6 +44,8 @@ export interface OwnDatabase extends Component {
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): boolean
   /** The database takes writes when it resolves. @throws Error if it cannot be led, or the signal's reason */
   lead(term: number, signal: AbortSignal): Promise<void>
+  /** Leads no more; if the other follows closely, so that this one can follow it at once. */
+  rest(): Promise<void>
   /** What keeps this server from being active; undefined: nothing. */
   obstacle(): string | undefined
   /** As the API says it. */
@@ -269,6 +272,13 @@ export function createOwnDatabase(deps: OwnDatabaseDeps, config: OwnDatabaseConf
         return database.lead(term)
       }).finally(() => signal.removeEventListener('abort', giveUp))
       rmSync(firstIn(dataDir), { force: true })
+    },
+
+    async rest() {
+      if (acknowledging.kind !== 'together') return
+      const rested = inTurn(() => database.rest())
+      // Beyond that it rests too, but the lease is not held for it.
+      await Promise.race([rested, sleep(timings.stepDownMs / 2)])
     },
 
     obstacle() {

@@ -71,10 +71,12 @@ function flows(collector: string, second: number): Uint8Array {
 }
 
 async function store(names: readonly Name[], collector: string, sequences: readonly number[]) {
-  for (const sequence of sequences) {
-    const id = { collector, kind: 'flow' as const, sequence, rows: rowsOfSegment }
-    for (const name of names) await stores[name].insertSegment(id, flows(collector, sequence))
-  }
+  await Promise.all(
+    sequences.flatMap(sequence => {
+      const id = { collector, kind: 'flow' as const, sequence, rows: rowsOfSegment }
+      return names.map(name => stores[name].insertSegment(id, flows(collector, sequence)))
+    }),
+  )
 }
 
 const from = (first: number, count: number) => Array.from({ length: count }, (_, at) => first + at)

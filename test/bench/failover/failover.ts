@@ -4,7 +4,8 @@
  *
  *   --runs <n>    runs of each measurement, 100 unless told otherwise
  *   --quick       5 runs of each: whether the bench works, not what it shows
- *   --only <a,b>  of crash, planned, host-lost, lease, stale, keepalived, zabbix
+ *   --only <a,b>  of crash, planned, host-lost, lease, replicated, stale, keepalived, zabbix;
+ *                 `replicated`: crash and planned of a pair whose servers share no database
  *   --json        the last line is the result as JSON
  */
 import { type ChildProcess, spawn } from 'node:child_process'
@@ -12,7 +13,7 @@ import { existsSync, rmSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { openLab, throughCollector, throughVirtual } from '../../lab/lab.ts'
+import { type LabOptions, openLab, throughCollector, throughVirtual } from '../../lab/lab.ts'
 import { labObstacle } from '../../lab/network.ts'
 import { type Figures, figuresOf, seconds, table } from './figures.ts'
 import { type KeepalivedFigures, measureKeepalived } from './keepalived.ts'
@@ -20,7 +21,7 @@ import { measure, readStored, type Span, type Stored } from './pair.ts'
 import { measureZabbix, type ZabbixFigures, zabbixInstalled } from './zabbix.ts'
 
 const onDefaults = ['crash', 'planned', 'host-lost'] as const
-const parts = [...onDefaults, 'lease', 'stale', 'keepalived', 'zabbix'] as const
+const parts = [...onDefaults, 'lease', 'replicated', 'stale', 'keepalived', 'zabbix'] as const
 const quickRuns = 5
 /** A takeover of Zabbix takes half a minute: these say enough. */
 const zabbixShare = 0.2
@@ -29,6 +30,13 @@ const leastTrials = 1020
 const quickTrials = 20
 /** Settings of a pair that shall notice a lost host within three seconds. */
 const shortLease = { heartbeatMs: 300, leaseMs: 2000, timeoutMs: 4000 }
+const virtualOptions: LabOptions = {
+  virtualAddresses: true,
+  ownCollectors: true,
+  streams: [...throughCollector, ...throughVirtual],
+}
+/** One collector votes with both servers, and all telemetry comes through it. */
+const replicatedOptions: LabOptions = { replicated: true, streams: throughCollector }
 const staleProgram = join(import.meta.dirname, '../../failover/stale-commits.ts')
 const virtualStream = throughVirtual[0]!.name
 
@@ -72,7 +80,7 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
 let keepalived: KeepalivedFigures | undefined
 let zabbix: ZabbixFigures | undefined
 if (onDefaults.some(asked)) {
-  await onPair({}, async lab => {
+  await onPair({}, virtualOptions, async lab => {
     const measured: Span[] = []
     if (asked('crash')) measured.push(await measure(lab, 'crash', 'crash', runs, progress))
     if (asked('planned')) {
@@ -88,8 +96,14 @@ if (onDefaults.some(asked)) {
 }
 if (!asked('host-lost')) await measurePeers()
 if (asked('lease')) {
-  await onPair(shortLease, async lab => [
+  await onPair(shortLease, virtualOptions, async lab => [
     await measure(lab, 'host lost', 'host lost, lease of 2 s', runs, progress),
+  ])
+}
+if (asked('replicated')) {
+  await onPair({}, replicatedOptions, async lab => [
+    await measure(lab, 'crash', 'replicated: crash', runs, progress),
+    await measure(lab, 'planned', 'replicated: planned switchover', runs, progress),
   ])
 }
 const stale = asked('stale')
@@ -127,21 +141,22 @@ async function all<T extends readonly unknown[]>(
 
 async function onPair(
   settings: Partial<typeof shortLease>,
+  options: LabOptions,
   work: (lab: Awaited<ReturnType<typeof openLab>>) => Promise<Span[]>,
 ) {
   const lab = await openLab({
     ...settings,
     realDisk: true,
     restartMs: 100,
-    virtualAddresses: true,
-    ownCollectors: true,
-    streams: [...throughCollector, ...throughVirtual],
+    ...options,
   })
   try {
     const measured = await work(lab)
     const violations = await lab.violations({ overlapMs: 0 })
     for (const violation of violations) say(`VIOLATION: ${violation}`)
-    stores.push(await readStored(lab, measured, virtualStream))
+    stores.push(
+      await readStored(lab, measured, options.virtualAddresses ? virtualStream : undefined),
+    )
     spans.push(...measured)
     if (violations.length > 0) process.exitCode = 1
   } catch (error) {
@@ -220,6 +235,13 @@ function report() {
     add(`${what} → first datagram stored`, firstStored(what))
   }
   add('planned switchover → active', active('planned switchover'), '≤ 0.5', 'planned switchover')
+  add('replicated: crash → active', active('replicated: crash'), '≤ 3', 'replicated: crash')
+  add(
+    'replicated: planned switchover → active',
+    active('replicated: planned switchover'),
+    '≤ 1',
+    'replicated: planned switchover',
+  )
   add('keepalived: crash → first datagram received', keepalived?.crash_to_first_received_s)
   add('keepalived: host lost → first datagram received', keepalived?.host_lost_to_first_received_s)
   add(
@@ -262,6 +284,8 @@ function report() {
       host_lost_s: active('host lost, default settings'),
       host_lost_short_lease_s: active('host lost, lease of 2 s'),
       planned_s: active('planned switchover'),
+      replicated_crash_s: active('replicated: crash'),
+      replicated_planned_s: active('replicated: planned switchover'),
       lost_through_collectors: sum(undefined, collectors, 'lost'),
       lost_direct: lostDirect,
       doubled: sum(undefined, /./, 'doubled'),
@@ -278,6 +302,8 @@ interface Result {
   host_lost_s: Figures | undefined
   host_lost_short_lease_s: Figures | undefined
   planned_s: Figures | undefined
+  replicated_crash_s: Figures | undefined
+  replicated_planned_s: Figures | undefined
   lost_through_collectors: number
   lost_direct: Record<string, number>
   doubled: number

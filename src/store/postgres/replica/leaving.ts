@@ -1,18 +1,27 @@
-/** A server that is not active any more: before its database is copied over, what it alone has is kept. */
-import { mkdir, rename, rm, stat, writeFile } from 'node:fs/promises'
+/**
+ * A server that is not active any more: before its database is copied over, what it alone has is kept,
+ * and written down in the active's database for people. A database that cannot be read is put aside whole.
+ */
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Clock } from '../../../lib/clock.ts'
 import type { Log } from '../../../lib/log.ts'
-import { freePort } from '../../../lib/ports.ts'
-import { createEmbeddedPostgres } from '../embedded.ts'
 import { recordLeftBehind } from '../left-behinds.ts'
 import { type LeftBehind, saveLeftBehind, transactionsLacking } from './left-behind.ts'
 import { clusterIn, openSession, type Session } from './replica.ts'
 
 export interface Leaving {
-  /** To be called before a database that led is copied over: until it resolves, it must not be. */
-  keep(signal: AbortSignal): Promise<void>
-  /** It leads again, or another does in its place: what it has is to be kept anew. */
+  /** Whether the database led, and it is not known yet whether the active's has all of it. */
+  isPending(): Promise<boolean>
+  /** From now on it is, until it is said otherwise, whatever ends in between. */
+  begin(): Promise<void>
+  /** Of one that runs, and can be read. @returns false: it is of another deployment, and to be put aside */
+  keep(url: string): Promise<boolean>
+  /** One more attempt to start it has failed. @returns whether it is to be put aside */
+  failed(): boolean
+  /** One that does not run, for that reason: it is kept as it is. */
+  putAside(reason: string): Promise<void>
+  /** It leads, or follows, or another is in its place: there is nothing to be kept. */
   forget(): Promise<void>
 }
 
@@ -20,18 +29,12 @@ export interface Leaving {
 const startAttempts = 3
 /** Of a question: a table is read from end to end. */
 const questionMs = 600_000
-/** Lies beside a database that was read. */
-const markOf = (dataDir: string) => join(dataDir, 'left-behind-is-kept')
 const undefinedTable = '42P01'
 
-/**
- * Keeps what the server's database has and the active's has not, and writes it down there for people.
- * A database that cannot be read is put aside whole.
- */
 export function createLeaving(
   deps: { clock: Clock; log: Log },
   config: {
-    /** Of the database, which must not run. */
+    /** Of the database. */
     dataDir: string
     /** Where it is kept. */
     folder: string
@@ -42,81 +45,78 @@ export function createLeaving(
 ): Leaving {
   const { clock, log } = deps
   const { dataDir, folder, self } = config
+  /** Beside the database: `led`, then `kept`. */
+  const mark = join(dataDir, 'leaving')
   let failures = 0
 
-  async function read(current: Session) {
-    const settings = { default_transaction_read_only: 'on', synchronous_standby_names: '' }
-    // At a port that nobody knows: whoever looks for the database that takes writes must not find it.
-    const aside = createEmbeddedPostgres(deps, { dataDir, settings, port: await freePort() })
-    let its: Session | undefined
-    try {
-      await aside.start()
-      failures = 0
-      its = await openSession(aside.url, questionMs)
-      if ((await originOf(its)) !== (await originOf(current))) {
-        return { unread: 'it is the database of another deployment' }
-      }
-      const lacking = await transactionsLacking(its.query, current.query)
-      if (lacking.size === 0) return undefined
-      const kept = join(folder, `${stamp(clock)}.jsonl`)
-      return { kept, ...(await saveLeftBehind(its, lacking, kept)) }
-    } catch (error) {
-      if (its !== undefined || ++failures < startAttempts) throw error
-      return { unread: (error as Error).message }
-    } finally {
-      await its?.end()
-      await aside.stop()
-    }
-  }
+  const marked = () => readFile(mark, 'utf8').catch(() => '')
+  const setMark = (text: 'led' | 'kept') => writeFile(mark, text, { flush: true })
 
-  async function putAside(): Promise<string> {
-    const kept = join(folder, `database-${stamp(clock)}`)
-    await mkdir(folder, { recursive: true, mode: 0o700 })
-    await rename(join(dataDir, 'cluster'), kept)
-    return kept
-  }
-
-  async function tell(current: Session, found: Parameters<typeof recordLeftBehind>[1]) {
+  async function tell(found: Parameters<typeof recordLeftBehind>[1]) {
     const { changeCount, kept, rows, unread } = found
     log.warn({ kept, rows, changes: changeCount, unread }, 'it had what the active server lacks')
+    const active = await openSession(config.active())
     try {
-      await recordLeftBehind(current, found)
+      await recordLeftBehind(active, found)
     } catch (error) {
       // An active of an older version has no place for it.
       if ((error as { code?: string }).code !== undefinedTable) throw error
+    } finally {
+      await active.end()
     }
   }
 
+  async function keepRows(its: Session, active: Session) {
+    const lacking = await transactionsLacking(its.query, active.query)
+    if (lacking.size === 0) return
+    const kept = join(folder, `${stamp(clock)}.jsonl`)
+    const { transactions: _, ...left } = await saveLeftBehind(its, lacking, kept)
+    if (concernsPeople(left)) await tell({ server: self, kept, unread: null, ...left })
+    else await rm(kept)
+  }
+
   return {
-    async keep(signal) {
-      if ((await clusterIn(dataDir)) !== 'leads' || (await isThere(markOf(dataDir)))) return
-      const current = await openSession(config.active(), questionMs)
-      try {
-        const found = await read(current)
-        signal.throwIfAborted()
-        if (found !== undefined && 'unread' in found) {
-          const kept = await putAside()
-          const nothing = { rows: {}, changes: [], changeCount: 0 }
-          return await tell(current, { server: self, kept, unread: found.unread, ...nothing })
-        }
-        if (found !== undefined && concernsPeople(found)) {
-          const { transactions: _, ...left } = found
-          await tell(current, { server: self, unread: null, ...left })
-        } else if (found !== undefined) {
-          await rm(found.kept)
-        }
-        await writeFile(markOf(dataDir), '', { flush: true })
-      } finally {
-        await current.end()
-      }
+    async isPending() {
+      const said = await marked()
+      return said === 'led' || (said === '' && (await clusterIn(dataDir)) === 'leads')
     },
 
-    forget: () => rm(markOf(dataDir), { force: true }),
+    begin: () => setMark('led'),
+
+    async keep(url) {
+      failures = 0
+      const its = await openSession(url, questionMs)
+      let active: Session | undefined
+      try {
+        active = await openSession(config.active(), questionMs)
+        if ((await originOf(its)) !== (await originOf(active))) return false
+        await keepRows(its, active)
+      } finally {
+        await its.end()
+        await active?.end()
+      }
+      await setMark('kept')
+      return true
+    },
+
+    failed: () => ++failures >= startAttempts,
+
+    async putAside(unread) {
+      failures = 0
+      const kept = join(folder, `database-${stamp(clock)}`)
+      await mkdir(folder, { recursive: true, mode: 0o700 })
+      await rename(join(dataDir, 'cluster'), kept)
+      await rm(mark, { force: true })
+      const nothing = { rows: {}, changes: [], changeCount: 0 }
+      await tell({ server: self, kept, unread, ...nothing })
+    },
+
+    forget: () => rm(mark, { force: true }),
   }
 }
 
 /** The rest a server writes by itself, of itself, and again. */
-function concernsPeople({ rows }: LeftBehind): boolean {
+function concernsPeople({ rows }: Pick<LeftBehind, 'rows'>): boolean {
   return ['audit', 'versions'].some(table => rows[table] !== undefined)
 }
 
@@ -128,9 +128,3 @@ async function originOf({ query }: Session): Promise<string> {
 }
 
 const stamp = (clock: Clock) => new Date(clock.wall()).toISOString().replaceAll(':', '-')
-
-const isThere = (path: string) =>
-  stat(path).then(
-    () => true,
-    () => false,
-  )

@@ -48,18 +48,19 @@ afterAll(async () => {
 })
 
 async function add({ query }: Session, name: string) {
-  await query('BEGIN')
-  await query(`INSERT INTO devices VALUES ($1, 'x', '\\x00ff')`, [name])
-  await query(`INSERT INTO audit (who, action, subject, term) VALUES ('anna', 'add', $1, 3)`, [
-    name,
-  ])
-  await query('COMMIT')
+  await query(
+    `WITH device AS (INSERT INTO devices VALUES ($1, 'x', '\\x00ff') RETURNING name)
+     INSERT INTO audit (who, action, subject, term) SELECT 'anna', 'add', name, 3 FROM device`,
+    [name],
+  )
 }
 
 describe('what a database has that the one after it has not', () => {
   test('is nothing while that one follows it', async () => {
     current = await openSession(servers.current.url)
     await current.query('SET synchronous_commit = off')
+    // What was committed without waiting for the disk is on it.
+    await old.query('CHECKPOINT')
     await vi.waitFor(
       async () => {
         const [follower] = await followersOf(old)

@@ -94,6 +94,59 @@ export async function clusterIn(dataDir: string): Promise<'none' | 'leads' | 'fo
   return (await isThere(join(cluster, followSignal))) ? 'follows' : 'leads'
 }
 
+/**
+ * Of one that led and does not run: from its next start on it follows, from where it is. Whether it can
+ * `standingOf` says then.
+ */
+export async function letFollow(upstream: Upstream, dataDir: string): Promise<void> {
+  const cluster = join(dataDir, 'cluster')
+  await ensureSlot(upstream)
+  await pointAt(upstream, cluster)
+  const signal = join(cluster, followSignal)
+  await writeFile(signal, '', { mode: 0o600, flush: true })
+  const { owner } = await chooseAccount(dataDir, cluster, findBinaries().postgres)
+  if (owner !== undefined) await lchown(signal, owner.uid, owner.gid)
+}
+
+/**
+ * How a follower that runs stands to the primary: it `follows`, it has `parted` from it (it has what the
+ * primary has not), or that is not known yet.
+ */
+export async function standingOf(
+  its: Session,
+  primary: Session,
+): Promise<'follows' | 'parted' | undefined> {
+  const [at] = await its.query<{ timeline: number; place: string | null }>(
+    `SELECT timeline_id AS timeline, pg_wal_lsn_diff(pg_last_wal_replay_lsn(), '0/0') AS place
+     FROM pg_control_checkpoint()`,
+  )
+  const [now] = await primary.query<{ timeline: number; history: string | null }>(
+    `SELECT timeline, pg_read_file('pg_wal/' || name || '.history', true) AS history
+     FROM (SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) AS name) AS file,
+       LATERAL (SELECT ('x' || name)::bit(32)::int AS timeline) AS number`,
+  )
+  const [receiver] = await its.query<{ status: string; timeline: number | null }>(
+    'SELECT status, received_tli AS timeline FROM pg_stat_wal_receiver',
+  )
+  if (receiver?.status === 'streaming' && (receiver.timeline ?? 0) >= now!.timeline)
+    return 'follows'
+  const parted = endOf(at!.timeline, now!.history ?? '')
+  return parted !== undefined && at!.place !== null && BigInt(at!.place) > parted
+    ? 'parted'
+    : undefined
+}
+
+/** Where the primary has left a timeline, by its history: lines of timeline, place and reason. */
+function endOf(timeline: number, history: string): bigint | undefined {
+  for (const line of history.split('\n')) {
+    const [number, place] = line.split('\t')
+    if (Number(number) !== timeline || place === undefined) continue
+    const [high, low] = place.split('/')
+    return BigInt(`0x${high}`) * 0x1_0000_0000n + BigInt(`0x${low}`)
+  }
+  return undefined
+}
+
 /** Of one that does not run: where it looks for its primary from its next start on. */
 export async function followFrom(upstream: Upstream, dataDir: string): Promise<void> {
   await pointAt(upstream, join(dataDir, 'cluster'))

@@ -17,9 +17,11 @@ import {
   followFrom,
   isFollower,
   isLeftBehind,
+  letFollow,
   openSession,
   promote,
   type Session,
+  standingOf,
 } from './replica.ts'
 
 /** Decides whose disk a change waits for; asked again and again while the database leads. */
@@ -41,11 +43,17 @@ export interface ReplicatedDatabase {
    * @throws Error if it cannot be promoted in time, or there is none
    */
   lead(term: number): Promise<void>
+  /**
+   * Leads no more, and has nothing that the one who follows has not, if that one hears it to the end: so
+   * that this one can follow then from where it is.
+   */
+  rest(): Promise<void>
   /** Whose disk changes wait for from now on; undefined: nobody's. The last that was said counts. */
   acknowledge(follower: string | undefined): void
   /**
-   * Follows the other server: goes on if it did, else copies that one anew, again until that succeeds.
-   * What it had stays until the copy is whole; what the other lacks of it is kept. @throws the reason of the signal
+   * Follows the other server: goes on if it did; from where it is if it led, and the other has all of
+   * it; else copies that one anew, again until that succeeds. What it had stays until the copy is whole;
+   * what the other lacks of it is kept. @throws the reason of the signal
    */
   follow(signal: AbortSignal): Promise<void>
   /**
@@ -71,7 +79,12 @@ export interface ReplicatedDatabase {
 /** Of both servers. */
 const maxConnections = 80
 const lookMs = 250
+/** One that lacks something and gets no further for so long is not there, whatever its connection says. */
+const stuckMs = 1000
 const retryMs = 1000
+/** Until one that led follows, or it is known that it cannot. */
+const followMs = 15_000
+const standingMs = 100
 
 export function createReplicatedDatabase(
   deps: { clock: Clock; log: Log; acknowledgement: Acknowledgement },
@@ -140,6 +153,44 @@ export function createReplicatedDatabase(
     await copyCluster(upstream(), { dataDir, signal, onProgress })
   }
 
+  /** What led until now follows from where it is. @returns false if it cannot: it is to be copied */
+  async function goOn(signal: AbortSignal): Promise<boolean> {
+    if (!(await leaving.isPending())) return false
+    await leaving.begin()
+    await letFollow(upstream(), dataDir)
+    try {
+      await open()
+    } catch (error) {
+      if (!leaving.failed()) throw error
+      await leaving.putAside((error as Error).message)
+      return false
+    }
+    if (await comesToFollow(signal)) return true
+    const kept = await leaving.keep(postgres.url)
+    await close()
+    if (!kept) await leaving.putAside('it is the database of another deployment')
+    return false
+  }
+
+  async function comesToFollow(signal: AbortSignal): Promise<boolean> {
+    const its = await openSession(postgres.url)
+    let primary: Session | undefined
+    try {
+      primary = await openSession(config.upstream())
+      const deadline = deps.clock.monotonic() + followMs
+      while (deps.clock.monotonic() < deadline) {
+        signal.throwIfAborted()
+        const standing = await standingOf(its, primary)
+        if (standing !== undefined) return standing === 'follows'
+        await sleep(standingMs, undefined, { signal }).catch(() => {})
+      }
+      return false
+    } finally {
+      await its.end()
+      await primary?.end()
+    }
+  }
+
   async function endLeading() {
     leading?.ended.abort()
     await leading?.watching
@@ -159,6 +210,7 @@ export function createReplicatedDatabase(
   /** How far the other is, and whether changes wait for it, as long as this one leads. */
   async function watch(began: Session, ended: AbortSignal) {
     let its: Session | undefined = began
+    let progress = { flushed: -1, at: deps.clock.monotonic() }
     while (!ended.aborted) {
       hurry = new AbortController()
       let rest = AbortSignal.any([ended, hurry.signal])
@@ -167,7 +219,11 @@ export function createReplicatedDatabase(
         const other = config.other()
         const follower = (await followersOf(its)).find(each => each.follower === other)
         followed = follower
-        const streaming = follower?.state === 'streaming' ? follower : undefined
+        const now = deps.clock.monotonic()
+        const { flushed = -1, written = -1 } = follower ?? {}
+        if (flushed !== progress.flushed || flushed >= written) progress = { flushed, at: now }
+        const getsOn = now - progress.at < stuckMs
+        const streaming = follower?.state === 'streaming' && getsOn ? follower : undefined
         wanted = acknowledgement.look(streaming && { ...streaming, name: other! }) ?? wanted
         await settle(its)
       } catch (error) {
@@ -185,7 +241,7 @@ export function createReplicatedDatabase(
     async start() {
       const holds = await clusterIn(dataDir)
       there = holds !== 'none'
-      if (holds !== 'follows') return
+      if (holds !== 'follows' || (await leaving.isPending())) return
       await followFrom(upstream(), dataDir)
       await open()
       doing = 'follows'
@@ -215,6 +271,12 @@ export function createReplicatedDatabase(
       doing = 'leads'
     },
 
+    async rest() {
+      await endLeading()
+      await close()
+      doing = 'nothing'
+    },
+
     acknowledge(follower) {
       wanted = { follower }
       hurry.abort()
@@ -228,13 +290,16 @@ export function createReplicatedDatabase(
       while (doing === 'copies') {
         signal.throwIfAborted()
         try {
-          await leaving.keep(signal)
-          await copy(signal)
-          await open()
+          if (!(await goOn(signal))) {
+            await copy(signal)
+            await open()
+          }
+          await leaving.forget()
           doing = 'follows'
           leftBehind = false
           lastError = undefined
         } catch (error) {
+          await close()
           signal.throwIfAborted()
           lastError = (error as Error).message
           log.warn({ error }, 'the other server’s database was not copied; it is tried again')
