@@ -167,6 +167,7 @@ export function createOwnDatabase(deps: OwnDatabaseDeps, config: OwnDatabaseConf
     { clock, electorate: lines, fatal: deps.fatal },
     {
       ...{ name, incarnation: config.incarnation, pair: config.pair, timings },
+      takeovers: config.takeovers,
       complete: () => completeIn(acknowledging, name),
       heard: () => own.kept().roll,
       told(complete, term) {

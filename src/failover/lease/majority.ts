@@ -13,6 +13,7 @@ import {
 } from '../vote/quorum.ts'
 import { newestRoll, noRoll, objectionToRoll, type Roll } from '../vote/roll.ts'
 import type { Answer, Request } from '../vote/voter.ts'
+import type { TakeoverLimit } from './grant.ts'
 import { createGuard } from './guard.ts'
 import type { Claim, Lease, LeaseEvent, Release } from './lease.ts'
 
@@ -31,6 +32,8 @@ export interface MajorityLeaseConfig {
   /** Which replicated pair it is. */
   pair: string
   timings: Timings
+  /** So many takeovers are too many; undefined: as each voter thinks. */
+  takeovers?: TakeoverLimit
   /** The servers that have every change that was acknowledged to a person. */
   complete(): readonly string[]
   /** A majority has heard so, by a heartbeat of that term. */
@@ -65,7 +68,7 @@ export function createMajorityLease(
   const { clock, electorate } = deps
   const { incarnation, name, pair, timings } = config
   const { heartbeatIntervalMs, leaseMs, stepDownMs } = timings
-  const by = { server: name, incarnation, leaseMs }
+  const by = { server: name, incarnation, leaseMs, limit: config.takeovers }
   const withinMs = answerMs(timings)
   const guard = createGuard(deps, { stepDownMs })
   const commands: (() => Promise<void>)[] = []

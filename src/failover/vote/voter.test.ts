@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import type { TakeoverLimit } from '../lease/grant.ts'
 import type { Claim } from '../lease/lease.ts'
 import type { Row } from '../states.ts'
 import { type Ballot, readingOf, rollIn, verdictOf } from './quorum.ts'
@@ -172,6 +173,19 @@ describe('a voter', () => {
     expect(voter.grant).toMatchObject({ released: true, intended: 'b' })
     expect(why(voter, beat())).toBe('term 5 is released')
     expect(why(voter, { ...request, incarnation: 'x' })).toBe('term 5 is not what it granted')
+  })
+
+  test('heeds how many takeovers are too many by the settings of the server that asks', () => {
+    const asked = (limit: TakeoverLimit) => {
+      const request = vote({ ...b, limit }, claim({}, { counter: 7 }))
+      const busy = { ...voterWith(), takeovers: [900, 950] }
+      return answer(busy, request, rules, 1000).voter.grant
+    }
+    expect(asked({ most: 2, withinMs: 600_000 })).toMatchObject({
+      ...{ holder: 'b', paused: { by: 'keepwatch' } },
+    })
+    expect(asked({ most: 2, withinMs: 20 })?.paused).toBeUndefined()
+    expect(asked({ most: 100, withinMs: 600_000 })?.paused).toBeUndefined()
   })
 
   test('calls for a person after too many takeovers that nobody wished', () => {

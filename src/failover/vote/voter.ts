@@ -56,6 +56,8 @@ export interface Claimant {
   server: string
   incarnation: string
   leaseMs: number
+  /** By its settings, over the voter's own; older servers say nothing. */
+  limit?: TakeoverLimit | undefined
 }
 
 export type Request =
@@ -199,10 +201,11 @@ function vote(
   }
   const because = silence(voter, now) ?? objection(voter, request, now)
   if (because !== undefined) return say(voter, because)
-  const recent = voter.takeovers.filter(at => at > now - rules.limit.withinMs)
+  const limit = by.limit ?? rules.limit
+  const recent = voter.takeovers.filter(at => at > now - limit.withinMs)
   const unplanned = grant !== undefined && isUnplanned(rowOf(voter), by.server)
   const takeovers = unplanned ? [...recent, now] : recent
-  const tooMany = unplanned ? pauseAfter(takeovers.length, rules.limit) : undefined
+  const tooMany = unplanned ? pauseAfter(takeovers.length, limit) : undefined
   const granted: Grant = {
     ...{ term: claim.term, holder: by.server, incarnation: by.incarnation, released: false },
     ...{ leaseMs: by.leaseMs, won: false, complete: grant?.complete ?? [] },

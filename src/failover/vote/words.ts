@@ -36,7 +36,8 @@ const over = z.object({
   database: z.string().max(255).optional(),
 }) as unknown as z.ZodType<Row>
 
-const claimant = { server: name, incarnation, leaseMs }
+const limit = z.object({ most: z.number().int().min(1), withinMs: z.number().int().min(1) })
+const claimant = { server: name, incarnation, leaseMs, limit: limit.optional() }
 const claim = z.object({ term, over, whileSilent: z.boolean(), reason })
 
 const requestForm: z.ZodType<Request> = z.discriminatedUnion('ask', [
