@@ -257,6 +257,9 @@ function riskOf({ replication, self, sentence }: Pair): string {
     '  - If the other server still works where this one does not see it, there are two active ones, with',
     '    changes that do not come together: those made there are lost when they meet again.',
     `  - Changes that were acknowledged while ${self} was away are not here.`,
+    ...(replication?.doing === 'copies'
+      ? [`  - ${self} was copying the other’s database: it leads with what it had before.`]
+      : []),
     'Make sure that the other server is off, then say it again with --yes.',
   ].join('\n')
 }

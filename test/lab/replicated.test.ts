@@ -3,6 +3,7 @@
  * partitions, one-way loss, slow links, data centres that fail in turn. Numbered changes and numbered
  * datagrams are the witnesses.
  */
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'vitest'
 import type { Lab } from './lab.ts'
@@ -38,6 +39,29 @@ async function nobody(lab: Lab, ms: number) {
   while (performance.now() < end) {
     const roles = await Promise.all(lab.servers.map(server => server.role(300)))
     expect(roles.map(said => said?.role)).not.toContain('active')
+    await sleep(100)
+  }
+}
+
+/** On the server's host: it asks nobody's database who may do that. */
+const command = (lab: Lab, server: Lab['kw1'], ...args: string[]) =>
+  server.host.run(
+    process.execPath,
+    ...['--disable-warning=ExperimentalWarning', join(import.meta.dirname, '../../src/main.ts')],
+    ...[...args, '--settings', join(lab.folder, `${server.name}.yaml`)],
+  )
+
+async function until(
+  lab: Lab,
+  server: Lab['kw1'],
+  is: (replication: { doing: string }) => boolean,
+) {
+  const deadline = performance.now() + 60_000
+  for (;;) {
+    const said = await command(lab, server, 'failover', 'status', '--json').catch(() => '{}')
+    const { replication } = JSON.parse(said.slice(said.indexOf('{')))
+    if (replication && is(replication)) return
+    if (performance.now() > deadline) throw new Error(await lab.says())
     await sleep(100)
   }
 }
@@ -180,5 +204,35 @@ scenarios('a replicated pair', { ...quick, replicated: true }, scenario => {
       await takesChanges(lab, first)
       await second.powerOn()
     },
+  )
+
+  scenario(
+    'leads at a person’s word with what it had, though it was to follow one that is gone',
+    async lab => {
+      const old = await lab.active()
+      const gone = lab.other(old)
+      await old.off()
+      await lab.untilActive({ except: old })
+      await takesChanges(lab, gone)
+      await old.cutFrom(gone)
+      await old.start()
+      await until(lab, old, replication => replication.doing === 'copies')
+      await gone.powerOff()
+      await cutCollector(lab)
+      await untilNobody(lab)
+      await command(lab, old, 'failover', 'promote', '--yes')
+      expect((await lab.untilActive({ except: gone })).server).toBe(old)
+      await takesChanges(lab, old)
+      await old.heal()
+      await lab.collector.host.heal()
+      await gone.powerOn()
+      await lab.settled()
+      const { leftBehind } = await old.call<{
+        leftBehind: { server: string; changeCount: number }[]
+      }>('GET', '/pair/left-behind')
+      expect(leftBehind[0]).toMatchObject({ server: gone.name, changeCount: expect.any(Number) })
+      expect(leftBehind[0]!.changeCount).toBeGreaterThanOrEqual(3)
+    },
+    { mayLoseChanges: true },
   )
 })

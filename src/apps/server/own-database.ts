@@ -118,6 +118,8 @@ export function createOwnDatabase(deps: OwnDatabaseDeps, config: OwnDatabaseConf
   let awaited: { term: number; heard(): void; giveUp(reason: unknown): void } | undefined
   /** What the voters know of a lease of the other’s: this server lacks acknowledged changes. */
   let lacks = false
+  /** A person has said that it leads with what it has. */
+  let promoted = false
   let following: AbortController | undefined
   let turns: Promise<unknown> = Promise.resolve()
   let timer: NodeJS.Timeout | undefined
@@ -266,6 +268,7 @@ export function createOwnDatabase(deps: OwnDatabaseDeps, config: OwnDatabaseConf
 
     async lead(term, signal) {
       following?.abort()
+      promoted = false
       const giveUp = () => awaited?.giveUp(signal.reason)
       signal.addEventListener('abort', giveUp)
       await inTurn(() => {
@@ -283,7 +286,7 @@ export function createOwnDatabase(deps: OwnDatabaseDeps, config: OwnDatabaseConf
     },
 
     obstacle() {
-      if (deps.status().role === 'active') return undefined
+      if (deps.status().role === 'active' || promoted) return undefined
       const { copied, doing, there } = database.state()
       if (doing === 'copies')
         return `it copies the database of ${deps.other()?.name}${partOf(copied)}`
@@ -323,10 +326,12 @@ export function createOwnDatabase(deps: OwnDatabaseDeps, config: OwnDatabaseConf
       if (peer?.evidence.kind === 'alive' && peer.evidence.role === 'active') {
         throw new Error(`${active} is active and answers: hand over there instead`)
       }
-      const { doing, there } = database.state()
-      if (!there || doing === 'copies') throw new Error('it has no whole copy of the database')
+      // What it had before stays until a copy is whole.
+      if (!database.state().there) throw new Error('it has no whole copy of the database')
       deps.log.warn({ by }, 'takes over without a majority, at a person’s word')
-      await own.overrule(name, by)
+      await own.overrule(name, by, Math.max(lease.roll().term, deps.status().term))
+      promoted = true
+      deps.changed()
     },
   }
 }

@@ -120,8 +120,10 @@ export function createMajorityLease(
   ): Promise<Ballot[]> {
     known = newestRoll(known, [config.heard()])
     const ballots: Ballot[] = []
-    // Who does not vote, or is not known to, may have heard who does.
-    const others = request.ask === 'look' ? electorate.present().map(({ name }) => name) : []
+    // Who does not vote, or is not known to, may have heard who does; and must hear who has won, because
+    // others may take it for a voter: after a person has overruled them.
+    const tellsAll = request.ask === 'look' || request.ask === 'renew'
+    const others = tellsAll ? electorate.present().map(({ name }) => name) : []
     const voters = new Set([...known.voters, ...others])
     const done = Promise.withResolvers<void>()
     let open = voters.size

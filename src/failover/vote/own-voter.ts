@@ -28,8 +28,9 @@ export interface OwnVoter {
   /**
    * At a person's word: this server alone votes from now on, and what was granted to another has ended.
    * The other may go on working as long as it does not hear of it.
+   * @param above the highest term that others have told of
    */
-  overrule(server: string, by: string): Promise<void>
+  overrule(server: string, by: string, above: number): Promise<void>
   /** What it has granted last, and who votes as far as it has heard. */
   kept(): Kept
 }
@@ -108,7 +109,7 @@ export function createOwnVoter(
       await tail
     },
     ask: request => inTurn(() => give(request)),
-    overrule: (server, by) => inTurn(() => become(overruled(voter, server, by))),
+    overrule: (server, by, above) => inTurn(() => become(overruled(voter, server, by, above))),
     kept: () => voter,
   }
 }

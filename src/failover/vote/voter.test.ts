@@ -53,6 +53,9 @@ describe('a voter that a person has overruled', () => {
   test('is the only one, of a roll above every one that it knew', () => {
     expect(overruledBy.roll).toEqual({ term: 6, version: 0, voters: ['b'] })
   })
+  test('is above every roll that others have told its server of', () => {
+    expect(overruled(voterWith(), 'b', 'ada', 9).roll).toMatchObject({ term: 10, voters: ['b'] })
+  })
   test('votes for its server at once, whatever it has heard of the active', () => {
     const silent = startedVoter(voterWith(), rules, 0)
     const asked = vote(b, claim({}, { released: true }))

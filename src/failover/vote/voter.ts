@@ -122,10 +122,12 @@ export function startedVoter(
 /**
  * At a person's word the server's own voter is the only one, and free: a term above all that it knows. What
  * was acknowledged without that server, and who has stopped takeovers, is for the person to judge.
+ *
+ * @param above the highest term that others have told the server of, who voted without this voter
  */
-export function overruled(voter: Voter, server: string, by: string): Voter {
+export function overruled(voter: Voter, server: string, by: string, above = 0): Voter {
   const { grant, roll } = voter
-  const term = Math.max(grant?.term ?? 0, roll?.term ?? 0) + 1
+  const term = Math.max(grant?.term ?? 0, roll?.term ?? 0, above) + 1
   return {
     ...voter,
     grant: grant && {

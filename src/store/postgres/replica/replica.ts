@@ -95,13 +95,12 @@ export async function clusterIn(dataDir: string): Promise<'none' | 'leads' | 'fo
 }
 
 /**
- * Of one that led and does not run: from its next start on it follows, from where it is. Whether it can
- * `standingOf` says then.
+ * Of one that led and does not run: from its next start on it takes no changes, and follows nobody: it
+ * must not hear of a primary before it is known that it may follow that one.
  */
-export async function letFollow(upstream: Upstream, dataDir: string): Promise<void> {
+export async function standStill(dataDir: string): Promise<void> {
   const cluster = join(dataDir, 'cluster')
-  await ensureSlot(upstream)
-  await pointAt(upstream, cluster)
+  await setIn(cluster, [`primary_conninfo = ''`, `synchronous_standby_names = ''`])
   const signal = join(cluster, followSignal)
   await writeFile(signal, '', { mode: 0o600, flush: true })
   const { owner } = await chooseAccount(dataDir, cluster, findBinaries().postgres)
@@ -109,31 +108,58 @@ export async function letFollow(upstream: Upstream, dataDir: string): Promise<vo
 }
 
 /**
- * How a follower that runs stands to the primary: it `follows`, it has `parted` from it (it has what the
- * primary has not), or that is not known yet.
+ * Whether one that stands still is where the primary has been: that has a later timeline, which begins
+ * where this one ends or later. Two of the same timeline may have written different things in it.
  */
-export async function standingOf(
-  its: Session,
-  primary: Session,
-): Promise<'follows' | 'parted' | undefined> {
+export async function isBehind(its: Session, primary: Session): Promise<boolean> {
   const [at] = await its.query<{ timeline: number; place: string | null }>(
-    `SELECT timeline_id AS timeline, pg_wal_lsn_diff(pg_last_wal_replay_lsn(), '0/0') AS place
-     FROM pg_control_checkpoint()`,
+    `SELECT greatest(
+         (SELECT timeline_id FROM pg_control_checkpoint()),
+         (SELECT max(('x' || left(name, 8))::bit(32)::int) FROM pg_ls_waldir()
+          WHERE name ~ '^[0-9A-F]{8}[.]history$')
+       ) AS timeline,
+       pg_wal_lsn_diff(pg_last_wal_replay_lsn(), '0/0') AS place`,
   )
+  const now = await timelineOf(primary)
+  const end = endOf(at!.timeline, now.history ?? '')
+  if (at!.place === null || end === undefined) return false
+  return at!.timeline < now.timeline && BigInt(at!.place) <= end
+}
+
+/** How far one that stands still has come with what it has itself. */
+export async function placeOf({ query }: Session): Promise<string | null> {
+  const [row] = await query<{ place: string | null }>(
+    'SELECT pg_last_wal_replay_lsn()::text AS place',
+  )
+  return row!.place
+}
+
+/** From now on it follows, without a new start. */
+export async function beginToFollow(
+  upstream: Upstream,
+  its: Session,
+  dataDir: string,
+): Promise<void> {
+  await ensureSlot(upstream)
+  await followFrom(upstream, dataDir)
+  await its.query('SELECT pg_reload_conf()')
+}
+
+export async function isStreaming(its: Session, primary: Session): Promise<boolean> {
+  const { timeline } = await timelineOf(primary)
+  const [receiver] = await its.query<{ status: string; timeline: number | null }>(
+    'SELECT status, received_tli AS timeline FROM pg_stat_wal_receiver',
+  )
+  return receiver?.status === 'streaming' && receiver.timeline === timeline
+}
+
+async function timelineOf(primary: Session) {
   const [now] = await primary.query<{ timeline: number; history: string | null }>(
     `SELECT timeline, pg_read_file('pg_wal/' || name || '.history', true) AS history
      FROM (SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) AS name) AS file,
        LATERAL (SELECT ('x' || name)::bit(32)::int AS timeline) AS number`,
   )
-  const [receiver] = await its.query<{ status: string; timeline: number | null }>(
-    'SELECT status, received_tli AS timeline FROM pg_stat_wal_receiver',
-  )
-  if (receiver?.status === 'streaming' && (receiver.timeline ?? 0) >= now!.timeline)
-    return 'follows'
-  const parted = endOf(at!.timeline, now!.history ?? '')
-  return parted !== undefined && at!.place !== null && BigInt(at!.place) > parted
-    ? 'parted'
-    : undefined
+  return now!
 }
 
 /** Where the primary has left a timeline, by its history: lines of timeline, place and reason. */
@@ -153,9 +179,10 @@ export async function followFrom(upstream: Upstream, dataDir: string): Promise<v
 }
 
 /** Written over in place: PostgreSQL, which may run as another user, goes on owning the file. */
-async function pointAt(upstream: Upstream, cluster: string) {
+const pointAt = (upstream: Upstream, cluster: string) => setIn(cluster, following(upstream))
+
+async function setIn(cluster: string, settings: readonly string[]) {
   const file = join(cluster, 'postgresql.auto.conf')
-  const settings = following(upstream)
   const names = settings.map(line => line.split(' ', 1)[0]!)
   const before = (await readFile(file, 'utf8')).split('\n')
   const kept = before.filter(line => line !== '' && !names.includes(line.split(' ', 1)[0]!))

@@ -8,20 +8,24 @@ import type { Log } from '../../../lib/log.ts'
 import { createEmbeddedPostgres } from '../embedded.ts'
 import type { BackupProgress } from './base-backup.ts'
 import { createLeaving } from './leaving.ts'
+import { transactionsLacking } from './left-behind.ts'
 import {
   acknowledgeWith,
+  beginToFollow,
   clusterIn,
   copyCluster,
   type FollowerState,
   followersOf,
   followFrom,
+  isBehind,
   isFollower,
   isLeftBehind,
-  letFollow,
+  isStreaming,
   openSession,
+  placeOf,
   promote,
   type Session,
-  standingOf,
+  standStill,
 } from './replica.ts'
 
 /** Decides whose disk a change waits for; asked again and again while the database leads. */
@@ -85,6 +89,7 @@ const retryMs = 1000
 /** Until one that led follows, or it is known that it cannot. */
 const followMs = 15_000
 const standingMs = 100
+const stillMs = 500
 
 export function createReplicatedDatabase(
   deps: { clock: Clock; log: Log; acknowledgement: Acknowledgement },
@@ -157,18 +162,22 @@ export function createReplicatedDatabase(
   async function goOn(signal: AbortSignal): Promise<boolean> {
     if (!(await leaving.isPending())) return false
     await leaving.begin()
-    await letFollow(upstream(), dataDir)
+    await standStill(dataDir)
     try {
       await open()
     } catch (error) {
       if (!leaving.failed()) throw error
       await leaving.putAside((error as Error).message)
+      there = false
       return false
     }
     if (await comesToFollow(signal)) return true
     const kept = await leaving.keep(postgres.url)
     await close()
-    if (!kept) await leaving.putAside('it is the database of another deployment')
+    if (!kept) {
+      await leaving.putAside('it is the database of another deployment')
+      there = false
+    }
     return false
   }
 
@@ -177,17 +186,31 @@ export function createReplicatedDatabase(
     let primary: Session | undefined
     try {
       primary = await openSession(config.upstream())
+      await untilStill(its, signal)
+      if (!(await isBehind(its, primary))) return false
+      if ((await transactionsLacking(its.query, primary.query)).size > 0) return false
+      await beginToFollow(upstream(), its, dataDir)
       const deadline = deps.clock.monotonic() + followMs
       while (deps.clock.monotonic() < deadline) {
         signal.throwIfAborted()
-        const standing = await standingOf(its, primary)
-        if (standing !== undefined) return standing === 'follows'
+        if (await isStreaming(its, primary)) return true
         await sleep(standingMs, undefined, { signal }).catch(() => {})
       }
       return false
     } finally {
       await its.end()
       await primary?.end()
+    }
+  }
+
+  /** Until it has come to the end of what it has. */
+  async function untilStill(its: Session, signal: AbortSignal) {
+    for (let last: string | null = ''; ; ) {
+      const place = await placeOf(its)
+      if (place === last) return
+      last = place
+      await sleep(stillMs, undefined, { signal }).catch(() => {})
+      signal.throwIfAborted()
     }
   }
 
